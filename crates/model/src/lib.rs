@@ -1,0 +1,21 @@
+//! The nouns of Muster. Everything else is written in these words.
+//!
+//! No I/O and no async here; numbers carry their unit in the name, and a value that can be wrong
+//! has a type whose constructor checks it.
+
+mod clock;
+mod handle;
+pub mod limits;
+mod name;
+mod position;
+mod report;
+mod time;
+mod unit;
+
+pub use clock::Clock;
+pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle};
+pub use name::{DeviceId, NameError, OrganisationName, UnitName};
+pub use position::Position;
+pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, PositionReport, SignalKind, TimeBasis};
+pub use time::Timestamp;
+pub use unit::{Capabilities, CapabilityError, Status, Unit, UnitKind, UnknownWord};

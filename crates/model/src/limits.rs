@@ -1,0 +1,49 @@
+//! Every limit of Muster and its default, in one place. What is over a limit is refused with the
+//! limit's name, and counted; configuration keys of the same name change those that may change.
+
+use std::time::Duration;
+
+/// Longest frame of a device protocol, in bytes.
+pub const DEVICE_FRAME_BYTES_MAX: usize = 4 * 1024;
+/// Longest frame of the `muster` protocol, in bytes.
+pub const MUSTER_FRAME_BYTES_MAX: usize = 256 * 1024;
+/// Most reports in one `muster` batch.
+pub const BATCH_REPORTS_MAX: usize = 4_096;
+/// Largest JSON body, in bytes.
+pub const JSON_BYTES_MAX: usize = 1024 * 1024;
+/// Largest gRPC message, in bytes.
+pub const GRPC_BYTES_MAX: usize = 1024 * 1024;
+/// Longest device, unit or organisation name, in bytes.
+pub const NAME_BYTES_MAX: usize = 96;
+/// Most different capability words in one server.
+pub const CAPABILITIES_MAX: usize = 64;
+/// Most points in a polygon, holes included.
+pub const ZONE_POINTS_MAX: usize = 10_000;
+/// Most features on one page of an answer.
+pub const PAGE_FEATURES_MAX: usize = 1_000;
+/// Most units that one nearest query may ask for.
+pub const NEAREST_K_MAX: usize = 1_000;
+/// Most units of one server; a new unit beyond it is refused.
+pub const UNITS_MAX: usize = 4_000_000;
+/// Most connections of one listener.
+pub const CONNECTIONS_MAX: usize = 8_000;
+/// Most answers that one connection may wait for before its socket is no longer read.
+pub const UNSETTLED_FRAMES_MAX: usize = 256;
+/// Batches that may wait for the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.
+pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
+/// Senders that a UDP listener remembers at once.
+pub const UDP_SESSIONS_MAX: usize = 65_536;
+/// How long a new connection may take to complete its first frame.
+pub const FIRST_FRAME_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a connection may be silent, or may leave our answers unread.
+pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
+/// How far ahead of the clock a fix may be dated before it is flagged and ordered by its receipt.
+pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(60);
+/// Nearest queries: out of time after this.
+pub const NEAREST_DEADLINE: Duration = Duration::from_millis(100);
+/// Zone and within queries: out of time after this.
+pub const WITHIN_DEADLINE: Duration = Duration::from_millis(250);
+/// Longest deadline that a caller may set with `Muster-Deadline-Ms`.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
+/// Active emergencies kept at once; they are few, and never dropped below this.
+pub const EMERGENCIES_MAX: usize = 10_000;

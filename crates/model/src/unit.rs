@@ -1,0 +1,190 @@
+use std::fmt;
+use std::str::FromStr;
+
+use crate::limits::CAPABILITIES_MAX;
+use crate::{OrganisationName, UnitName};
+
+/// A word that is not in the list of its kind. The caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is no {what}; known are: {known}")]
+pub struct UnknownWord {
+    what: &'static str,
+    value: String,
+    known: String,
+}
+
+macro_rules! words {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $( $(#[$vdoc:meta])* $variant:ident = $word:literal ),+ $(,)?) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum $type { $( $(#[$vdoc])* $variant ),+ }
+
+        impl $type {
+            /// All of them, in order.
+            pub const ALL: &'static [Self] = &[$( Self::$variant ),+];
+
+            /// The word used in answers, files and questions.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word ),+ }
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                let found = Self::ALL.iter().copied().find(|one| one.as_str() == text);
+                found.ok_or_else(|| UnknownWord {
+                    what: $what,
+                    value: text.chars().take(64).collect(),
+                    known: Self::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What a unit is.
+    UnitKind, "kind of unit",
+    /// Nobody said.
+    Unknown = "unknown",
+    /// An officer on foot.
+    Foot = "foot",
+    /// A patrol car.
+    Car = "car",
+    /// A motorcycle.
+    Motorcycle = "motorcycle",
+    /// An armed assault car.
+    ArmedCar = "armed_car",
+    /// A helicopter or another aircraft with a crew on board.
+    Helicopter = "helicopter",
+    /// A drone.
+    Drone = "drone",
+    /// A boat.
+    Boat = "boat",
+    /// A fixed post with officers.
+    Post = "post",
+    /// A fixed video post.
+    VideoPost = "video_post",
+    /// A guard, warden or volunteer.
+    Community = "community",
+}
+
+impl UnitKind {
+    /// Faster than this (m/s) between two fixes is a jump, to be confirmed by a second fix.
+    #[must_use]
+    pub const fn speed_mps_max(self) -> f64 {
+        match self {
+            Self::Foot | Self::Community | Self::Post | Self::VideoPost => 45.0,
+            Self::Boat => 35.0,
+            Self::Drone => 60.0,
+            Self::Car | Self::Motorcycle | Self::ArmedCar => 75.0,
+            Self::Helicopter | Self::Unknown => 130.0,
+        }
+    }
+
+    /// Whether it flies.
+    #[must_use]
+    pub const fn is_air(self) -> bool {
+        matches!(self, Self::Helicopter | Self::Drone)
+    }
+}
+
+words! {
+    /// What a unit can take on now.
+    Status, "status",
+    /// Nobody said: it counts as available until duty data exist.
+    Unknown = "unknown",
+    /// On duty and free.
+    Available = "available",
+    /// On duty and bound.
+    Busy = "busy",
+    /// Not on duty.
+    OffDuty = "off_duty",
+}
+
+/// A set of up to [`CAPABILITIES_MAX`] capability words, as bits; `engine` keeps which bit is which word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Hash)]
+pub struct Capabilities(u64);
+
+/// There are already [`CAPABILITIES_MAX`] capability words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("there are already {CAPABILITIES_MAX} different capabilities")]
+pub struct CapabilityError;
+
+impl Capabilities {
+    /// The set with the one capability number `bit`.
+    ///
+    /// # Errors
+    /// [`CapabilityError`] from bit 64 on.
+    pub const fn of_bit(bit: usize) -> Result<Self, CapabilityError> {
+        if bit < CAPABILITIES_MAX { Ok(Self(1 << bit)) } else { Err(CapabilityError) }
+    }
+
+    /// This set and `other`.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in this set.
+    #[must_use]
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+/// Who is on the map: the entry of one unit in the roster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name; unique.
+    pub name: UnitName,
+    /// What it is.
+    pub kind: UnitKind,
+    /// What it can take on now.
+    pub status: Status,
+    /// Whose it is.
+    pub organisation: Option<OrganisationName>,
+    /// What it can do, as words; sorted.
+    pub capabilities: Vec<String>,
+    /// Left out of default answers.
+    pub covert: bool,
+}
+
+impl Unit {
+    /// A unit of which only the name is known.
+    #[must_use]
+    pub fn named(name: UnitName) -> Self {
+        Self {
+            name,
+            kind: UnitKind::Unknown,
+            status: Status::Unknown,
+            organisation: None,
+            capabilities: Vec::new(),
+            covert: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_read_as_they_print_and_a_wrong_one_names_the_right_ones() {
+        for kind in UnitKind::ALL {
+            assert_eq!(kind.as_str().parse(), Ok(*kind));
+        }
+        let error = "tank".parse::<UnitKind>().unwrap_err().to_string();
+        assert!(error.starts_with("\"tank\" is no kind of unit; known are: unknown, foot, car"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+use model::{DeviceId, DeviceSignal, PositionReport, Timestamp};
+
+use crate::{DecodeError, Framing};
+
+/// One wire format: its name, how its frames are cut, and who decodes them.
+#[derive(Debug)]
+pub struct Protocol {
+    /// The word for it on the command line and in device names.
+    pub name: &'static str,
+    /// What a person calls it.
+    pub title: &'static str,
+    /// The transports that it runs over.
+    pub transports: &'static [Transport],
+    /// How frames are told apart.
+    pub framing: Framing,
+    /// A decoder for a new session (a connection, or one sender of datagrams).
+    pub decoder: fn() -> Box<dyn Decoder>,
+}
+
+/// What carries the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// A stream with answers on the same connection.
+    Tcp,
+    /// Datagrams; nothing is promised.
+    Udp,
+}
+
+impl Transport {
+    /// The word in `--listen PROTOCOL=tcp://ADDR`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        }
+    }
+}
+
+/// What a decoder knows about a frame besides its bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Context {
+    /// When the frame's last byte was read. Dates what the frame does not date.
+    pub received: Timestamp,
+}
+
+/// Reads the frames of one session, in order. Keeps what a session must remember (identity, the
+/// date of the last RMC, parts of a message), in bounded memory.
+pub trait Decoder: Send {
+    /// Adds what `frame` says to `decoded`, which the caller has cleared.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the frame as a whole is refused: it then gets no answer.
+    fn decode(&mut self, frame: &[u8], context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError>;
+}
+
+/// All that one frame said.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The kind of message, in our words (`location`, `heartbeat`, ...).
+    pub kind: &'static str,
+    /// Who sent the frame, where the frame or the session says so.
+    pub device: Option<DeviceId>,
+    /// The places, in the order of the frame.
+    pub reports: Vec<PositionReport>,
+    /// Where in the frame each report stood, from 0: the number by which a batch's refusals are named.
+    pub report_places: Vec<u32>,
+    /// What else it said.
+    pub signals: Vec<DeviceSignal>,
+    /// Parts of the frame that were refused while the rest was taken, with their place from 0.
+    pub faults: Vec<(u32, DecodeError)>,
+    /// What to answer once everything of the frame is settled, in order.
+    pub replies: Vec<Reply>,
+}
+
+impl Decoded {
+    /// Empties it and keeps its memory.
+    pub fn clear(&mut self) {
+        self.kind = "";
+        self.device = None;
+        self.reports.clear();
+        self.report_places.clear();
+        self.signals.clear();
+        self.faults.clear();
+        self.replies.clear();
+    }
+
+    /// Adds a report that stood at `place` in the frame.
+    pub(crate) fn push(&mut self, place: u32, report: PositionReport) {
+        self.reports.push(report);
+        self.report_places.push(place);
+    }
+}
+
+/// What goes back to the sender after the frame is settled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// These bytes, whatever became of the frame.
+    Always(Vec<u8>),
+    /// Depends on whether the sender is one of ours.
+    ByAdmission {
+        /// To a known device.
+        known: Vec<u8>,
+        /// To one that is refused.
+        unknown: Vec<u8>,
+    },
+    /// The acknowledgement of a `muster` batch; it lists what was refused ([`crate::muster::ack`]).
+    BatchAck {
+        /// Which batch.
+        batch_sequence: u64,
+    },
+}
