@@ -5,6 +5,7 @@
 
 mod clock;
 mod handle;
+mod heard;
 pub mod limits;
 mod name;
 mod position;
@@ -14,6 +15,7 @@ mod unit;
 
 pub use clock::Clock;
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle};
+pub use heard::{Binding, Heard, What};
 pub use name::{DeviceId, NameError, OrganisationName, UnitName};
 pub use position::Position;
 pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, PositionReport, SignalKind, TimeBasis};

@@ -30,13 +30,12 @@ pub mod nmea;
 pub mod taip;
 
 pub use error::{DecodeError, FrameError};
-pub use frame::{Cut, Framing};
+pub use frame::{Cut, Datagram, Framing};
 pub use protocol::{Context, Decoded, Decoder, Protocol, Reply, Transport};
 
 /// The messages of `proto/muster/v1`.
 pub mod proto {
     #![expect(missing_docs, reason = "the comments are in the .proto files")]
-    #![expect(clippy::arithmetic_side_effects, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/muster.v1.rs"));
 }
 

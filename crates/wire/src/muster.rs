@@ -51,7 +51,7 @@ impl Session {
         use gateway_up::Payload;
         match up.payload {
             Some(Payload::Reports(batch)) => reports(batch, decoded),
-            Some(Payload::Columns(batch)) => self.columns(batch, decoded),
+            Some(Payload::Columns(batch)) => self.columns(&batch, decoded),
             Some(Payload::Presence(presence)) => {
                 decoded.kind = "presence";
                 let kind = if presence.present { SignalKind::Contact } else { SignalKind::LogOut };
@@ -74,11 +74,11 @@ impl Session {
         }
     }
 
-    fn columns(&mut self, batch: proto::ColumnarBatch, decoded: &mut Decoded) -> Result<(), DecodeError> {
+    fn columns(&mut self, batch: &proto::ColumnarBatch, decoded: &mut Decoded) -> Result<(), DecodeError> {
         decoded.kind = "columnar_batch";
         let count = batch.device_index.len();
         limit_reports(count)?;
-        let columns = Columns::new(&batch, count)?;
+        let columns = Columns::new(batch, count)?;
         if self.devices.len().saturating_add(batch.new_devices.len()) > SESSION_DEVICES_MAX {
             return Err(DecodeError::out_of_range("new_devices", batch.new_devices.len()));
         }

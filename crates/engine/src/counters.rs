@@ -1,0 +1,55 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::rules::Outcome;
+
+/// What became of admitted reports. admitted = the sum of all outcomes, once the queue is empty.
+#[derive(Debug, Default)]
+pub struct Counters {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    retired: AtomicU64,
+    contacts: AtomicU64,
+    batches: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn outcome(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn retired(&self) {
+        self.retired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn contact(&self) {
+        self.contacts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn batch(&self) {
+        self.batches.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Reports by what became of them, each with its stable word. `retired`: the unit was taken off the map.
+    pub fn reports(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let outcomes = Outcome::ALL.iter().zip(&self.outcomes);
+        let outcomes = outcomes.map(|(outcome, count)| (outcome.as_str(), count.load(Ordering::Relaxed)));
+        outcomes.chain([("retired", self.retired.load(Ordering::Relaxed))])
+    }
+
+    /// All reports applied so far, whatever became of them.
+    #[must_use]
+    pub fn reports_total(&self) -> u64 {
+        self.reports().map(|(_, count)| count).sum()
+    }
+
+    /// Contacts without a place.
+    #[must_use]
+    pub fn contacts(&self) -> u64 {
+        self.contacts.load(Ordering::Relaxed)
+    }
+
+    /// Batches applied.
+    #[must_use]
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,117 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use index::{LiveIndex, Slot};
+use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
+use query::{Deadline, Nearest, NearestAsk, QueryError, Within, WithinAsk};
+
+use crate::counters::Counters;
+use crate::{Emergencies, Emergency, Roster};
+
+/// Live state, for readers.
+pub struct Live {
+    pub(crate) index: LiveIndex,
+    pub(crate) roster: Roster,
+    pub(crate) emergencies: Emergencies,
+    pub(crate) counters: Counters,
+    clock: Arc<dyn Clock>,
+}
+
+/// One unit and where it is.
+#[derive(Debug, Clone)]
+pub struct UnitView {
+    /// Its entry in the roster.
+    pub unit: Arc<Unit>,
+    /// Where it is and when it was heard.
+    pub slot: Slot,
+}
+
+impl Live {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            index: LiveIndex::new(),
+            roster: Roster::default(),
+            emergencies: Emergencies::default(),
+            counters: Counters::default(),
+            clock,
+        }
+    }
+
+    /// The nearest units to a place, ages as of now.
+    ///
+    /// # Errors
+    /// [`QueryError::DeadlineExceeded`] when `deadline` passes first: never a shorter answer.
+    pub fn nearest(&self, ask: &NearestAsk, deadline: Duration) -> Result<Nearest, QueryError> {
+        let deadline = Deadline::after(&*self.clock, deadline);
+        query::nearest(&self.index, ask, &self.roster, self.clock.now(), &deadline)
+    }
+
+    /// The units in an area, ages as of now.
+    ///
+    /// # Errors
+    /// [`QueryError::DeadlineExceeded`] when `deadline` passes first: never a shorter answer.
+    pub fn within(&self, ask: &WithinAsk, deadline: Duration) -> Result<Within, QueryError> {
+        let deadline = Deadline::after(&*self.clock, deadline);
+        query::within(&self.index, ask, &self.roster, self.clock.now(), &deadline)
+    }
+
+    /// One unit.
+    #[must_use]
+    pub fn unit(&self, name: &UnitName) -> Option<UnitView> {
+        self.view(self.roster.find(name)?)
+    }
+
+    /// The unit with this number.
+    #[must_use]
+    pub fn view(&self, handle: UnitHandle) -> Option<UnitView> {
+        Some(UnitView { unit: self.roster.unit(handle)?, slot: self.index.slot(handle)? })
+    }
+
+    /// Up to `limit` units by name, after the name `after`.
+    #[must_use]
+    pub fn page(&self, after: Option<&UnitName>, limit: usize) -> Vec<UnitView> {
+        let page = self.roster.page(after, limit).into_iter();
+        page.filter_map(|(handle, unit)| Some(UnitView { unit, slot: self.index.slot(handle)? })).collect()
+    }
+
+    /// The clock that all ages are taken by.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Units, devices, organisations.
+    #[must_use]
+    pub const fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// What rings now, oldest first, with the unit that carries each device now.
+    #[must_use]
+    pub fn ringing(&self) -> Vec<Emergency> {
+        let mut all = self.emergencies.active();
+        for emergency in &mut all {
+            let binding = self.roster.binding(&emergency.device);
+            emergency.unit = binding.and_then(|binding| self.roster.unit(binding.unit)).map(|unit| unit.name.clone());
+        }
+        all
+    }
+
+    /// What rings, counted.
+    #[must_use]
+    pub const fn emergencies(&self) -> &Emergencies {
+        &self.emergencies
+    }
+
+    /// What became of reports.
+    #[must_use]
+    pub const fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// How many units have a place.
+    #[must_use]
+    pub fn located(&self) -> usize {
+        self.index.located()
+    }
+}

@@ -1,0 +1,186 @@
+use std::sync::Arc;
+
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
+use index::UnitTraits;
+use model::limits::{CAPABILITIES_MAX, UNITS_MAX};
+use model::{
+    Binding, Capabilities, DeviceHandle, DeviceId, OrganisationHandle, OrganisationName, Unit, UnitHandle, UnitName,
+};
+use parking_lot::RwLock;
+
+/// Who is on the map: units, the devices they carry, organisations and capability words, each with its
+/// dense number. Names never lose their number while the server runs.
+#[derive(Debug, Default)]
+pub struct Roster {
+    devices: DashMap<DeviceId, Binding, RandomState>,
+    tables: RwLock<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    units: Vec<Arc<Unit>>,
+    units_by_name: std::collections::BTreeMap<UnitName, UnitHandle>,
+    devices: Vec<DeviceId>,
+    organisations: Vec<OrganisationName>,
+    capabilities: Vec<String>,
+}
+
+/// Why a unit was not taken into the roster. The caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RosterError {
+    /// [`UNITS_MAX`] units are there.
+    #[error("there are already {UNITS_MAX} units, the limit")]
+    TooManyUnits,
+    /// [`CAPABILITIES_MAX`] words are there.
+    #[error("capability {word:?} would be one more than the {CAPABILITIES_MAX} allowed")]
+    TooManyCapabilities {
+        /// The word too many.
+        word: String,
+    },
+    /// Another unit carries the device.
+    #[error("device `{device}` is carried by unit `{unit}`")]
+    DeviceTaken {
+        /// The device.
+        device: DeviceId,
+        /// Who carries it.
+        unit: UnitName,
+    },
+}
+
+impl Roster {
+    /// Who carries `device`.
+    #[must_use]
+    pub fn binding(&self, device: &DeviceId) -> Option<Binding> {
+        self.devices.get(device).map(|binding| *binding)
+    }
+
+    /// Adds or changes a unit and gives it `devices` on top of those that it carries. All or nothing.
+    ///
+    /// # Errors
+    /// [`RosterError`] says which limit or device was in the way.
+    pub fn enrol(&self, unit: Unit, devices: &[DeviceId]) -> Result<(UnitHandle, UnitTraits), RosterError> {
+        let mut tables = self.tables.write();
+        let known = tables.units_by_name.get(&unit.name).copied();
+        for device in devices {
+            let taken = self.devices.get(device).map(|binding| binding.unit).filter(|owner| Some(*owner) != known);
+            if let Some(owner) = taken {
+                let unit = tables.units[owner.0 as usize].name.clone();
+                return Err(RosterError::DeviceTaken { device: device.clone(), unit });
+            }
+        }
+        if known.is_none() && tables.units.len() >= UNITS_MAX {
+            return Err(RosterError::TooManyUnits);
+        }
+        let traits = tables.traits_of(&unit)?;
+        let handle = known.unwrap_or(UnitHandle(tables.units.len() as u32));
+        let unit = Arc::new(unit);
+        if known.is_none() {
+            tables.units_by_name.insert(unit.name.clone(), handle);
+            tables.units.push(unit);
+        } else {
+            tables.units[handle.0 as usize] = unit;
+        }
+        for device in devices {
+            if !self.devices.contains_key(device) {
+                let number = DeviceHandle(tables.devices.len() as u32);
+                tables.devices.push(device.clone());
+                self.devices.insert(device.clone(), Binding { device: number, unit: handle });
+            }
+        }
+        Ok((handle, traits))
+    }
+
+    /// Forgets a unit's name and devices; gives its number, which is not used again.
+    pub fn remove(&self, name: &UnitName) -> Option<UnitHandle> {
+        let mut tables = self.tables.write();
+        let handle = tables.units_by_name.remove(name)?;
+        self.devices.retain(|_, binding| binding.unit != handle);
+        Some(handle)
+    }
+
+    /// The unit behind a number.
+    #[must_use]
+    pub fn unit(&self, handle: UnitHandle) -> Option<Arc<Unit>> {
+        self.tables.read().units.get(handle.0 as usize).cloned()
+    }
+
+    /// The number behind a name.
+    #[must_use]
+    pub fn find(&self, name: &UnitName) -> Option<UnitHandle> {
+        self.tables.read().units_by_name.get(name).copied()
+    }
+
+    /// Up to `limit` units by name, after the name `after`.
+    #[must_use]
+    pub fn page(&self, after: Option<&UnitName>, limit: usize) -> Vec<(UnitHandle, Arc<Unit>)> {
+        use std::ops::Bound;
+        let tables = self.tables.read();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let page = tables.units_by_name.range::<UnitName, _>((from, Bound::Unbounded)).take(limit);
+        page.map(|(_, handle)| (*handle, tables.units[handle.0 as usize].clone())).collect()
+    }
+
+    /// The name behind a device's number.
+    #[must_use]
+    pub fn device(&self, handle: DeviceHandle) -> Option<DeviceId> {
+        self.tables.read().devices.get(handle.0 as usize).cloned()
+    }
+
+    /// The number of an organisation that some unit belongs to.
+    #[must_use]
+    pub fn organisation(&self, name: &str) -> Option<OrganisationHandle> {
+        let tables = self.tables.read();
+        tables.organisations.iter().position(|one| one.as_str() == name).map(|at| OrganisationHandle(at as u32))
+    }
+
+    /// The bit of a capability that some unit has.
+    #[must_use]
+    pub fn capability(&self, word: &str) -> Option<Capabilities> {
+        let at = self.tables.read().capabilities.iter().position(|one| one == word)?;
+        Capabilities::of_bit(at).ok()
+    }
+
+    /// How many units there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tables.read().units.len()
+    }
+
+    /// Whether there is no unit.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Tables {
+    fn traits_of(&mut self, unit: &Unit) -> Result<UnitTraits, RosterError> {
+        let mut capabilities = Capabilities::default();
+        for word in &unit.capabilities {
+            let known = self.capabilities.iter().position(|one| one == word);
+            let bit = known.unwrap_or(self.capabilities.len());
+            let one = Capabilities::of_bit(bit)
+                .map_err(|_| RosterError::TooManyCapabilities { word: word.chars().take(64).collect() })?;
+            if known.is_none() {
+                self.capabilities.push(word.clone());
+            }
+            capabilities = capabilities.with(one);
+        }
+        let organisation = unit.organisation.as_ref().map(|name| {
+            let at = self.organisations.iter().position(|one| one == name).unwrap_or_else(|| {
+                self.organisations.push(name.clone());
+                self.organisations.len() - 1
+            });
+            OrganisationHandle(at as u32)
+        });
+        Ok(UnitTraits { kind: unit.kind, status: unit.status, organisation, capabilities, covert: unit.covert })
+    }
+}
+
+impl query::Names for Roster {
+    fn name(&self, unit: UnitHandle) -> UnitName {
+        self.tables.read().units[unit.0 as usize].name.clone()
+    }
+}

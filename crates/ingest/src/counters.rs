@@ -1,0 +1,103 @@
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Everything that ingestion counts. At every moment without traffic in flight:
+/// decoded = refused + admitted, per protocol.
+#[derive(Debug, Default)]
+pub struct Counters {
+    bytes: Family<OfProtocol, Counter>,
+    frames: Family<OfProtocol, Counter>,
+    frames_dropped: Family<WithReason, Counter>,
+    decoded: Family<OfProtocol, Counter>,
+    refused: Family<WithReason, Counter>,
+    admitted: Family<OfProtocol, Counter>,
+    open: Family<OfProtocol, Gauge>,
+    closed: Family<WithReason, Counter>,
+    replies_dropped: Family<OfProtocol, Counter>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfProtocol {
+    protocol: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithReason {
+    protocol: &'static str,
+    reason: &'static str,
+}
+
+impl Counters {
+    /// Shows all counters on `registry`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("bytes_received", "Bytes read from sockets", self.bytes.clone());
+        registry.register("frames", "Frames cut out of the bytes", self.frames.clone());
+        registry.register("frames_dropped", "Frames and noise that gave nothing", self.frames_dropped.clone());
+        registry.register("reports_decoded", "Positions found in frames", self.decoded.clone());
+        registry.register("reports_refused", "Positions refused by value", self.refused.clone());
+        registry.register("reports_admitted", "Positions handed to the engine", self.admitted.clone());
+        registry.register("connections_open", "Connections open now", self.open.clone());
+        registry.register("connections_closed", "Connections closed, by reason", self.closed.clone());
+        registry.register("replies_dropped", "Answers to datagrams that were not sent", self.replies_dropped.clone());
+    }
+
+    /// Bytes were read.
+    pub fn bytes(&self, protocol: &'static str, bytes: usize) {
+        self.bytes.get_or_create(&OfProtocol { protocol }).inc_by(bytes as u64);
+    }
+
+    /// A frame was cut.
+    pub fn frame(&self, protocol: &'static str) {
+        self.frames.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// A frame or noise gave nothing.
+    pub fn frame_dropped(&self, protocol: &'static str, reason: &'static str) {
+        self.frames_dropped.get_or_create(&WithReason { protocol, reason }).inc();
+    }
+
+    /// Positions were found.
+    pub fn decoded(&self, protocol: &'static str, reports: usize) {
+        self.decoded.get_or_create(&OfProtocol { protocol }).inc_by(reports as u64);
+    }
+
+    /// Positions were refused.
+    pub fn refused(&self, protocol: &'static str, reason: &'static str, reports: usize) {
+        self.refused.get_or_create(&WithReason { protocol, reason }).inc_by(reports as u64);
+    }
+
+    /// Positions were handed over.
+    pub fn admitted(&self, protocol: &'static str, reports: usize) {
+        self.admitted.get_or_create(&OfProtocol { protocol }).inc_by(reports as u64);
+    }
+
+    /// A connection opened.
+    pub fn opened(&self, protocol: &'static str) {
+        self.open.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// A connection that was open closed.
+    pub fn closed(&self, protocol: &'static str, reason: &'static str) {
+        self.open.get_or_create(&OfProtocol { protocol }).dec();
+        self.closed.get_or_create(&WithReason { protocol, reason }).inc();
+    }
+
+    /// A connection was refused before it was served.
+    pub fn turned_away(&self, protocol: &'static str, reason: &'static str) {
+        self.closed.get_or_create(&WithReason { protocol, reason }).inc();
+    }
+
+    /// An answer to a datagram was not sent.
+    pub fn reply_dropped(&self, protocol: &'static str) {
+        self.replies_dropped.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// How many positions were refused for `reason`.
+    #[must_use]
+    pub fn refused_so_far(&self, protocol: &'static str, reason: &'static str) -> u64 {
+        self.refused.get_or_create(&WithReason { protocol, reason }).get()
+    }
+}

@@ -1,0 +1,69 @@
+//! From sockets to admitted batches: listeners, sessions, admission.
+//!
+//! `ingest` refuses by value only (an impossible place, an unknown device, a full queue) and counts
+//! each refusal. Order, duplicates and jumps are the engine's affair; `ingest` knows it as an [`Intake`].
+
+mod address;
+mod admit;
+mod counters;
+mod datagram;
+mod intake;
+mod session;
+mod stream;
+
+pub use address::{AddressError, ListenAddress};
+pub use admit::{Admission, Admitter, Refusal};
+pub use counters::Counters;
+pub use datagram::listen_datagrams;
+pub use intake::{Intake, NotSettled, Press, QueueFull};
+pub use session::Session;
+pub use stream::listen_stream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, limits};
+
+/// What every listener shares.
+pub struct Setting<I> {
+    /// Where admitted batches go.
+    pub intake: Arc<I>,
+    /// Where everything is counted.
+    pub counters: Arc<Counters>,
+    /// Receipt times.
+    pub clock: Arc<dyn Clock>,
+    /// The limits of a session.
+    pub limits: SessionLimits,
+}
+
+impl<I> Clone for Setting<I> {
+    fn clone(&self) -> Self {
+        Self {
+            intake: Arc::clone(&self.intake),
+            counters: Arc::clone(&self.counters),
+            clock: Arc::clone(&self.clock),
+            limits: self.limits,
+        }
+    }
+}
+
+/// What one listener and one connection may take.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionLimits {
+    /// Most connections of a listener at once.
+    pub connections_max: usize,
+    /// How long the first frame may take.
+    pub first_frame: Duration,
+    /// How long a connection may be silent, or leave our answers unread.
+    pub idle: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            connections_max: limits::CONNECTIONS_MAX,
+            first_frame: limits::FIRST_FRAME_DEADLINE,
+            idle: limits::IDLE_DEADLINE,
+        }
+    }
+}

@@ -1,0 +1,43 @@
+use model::Timestamp;
+use tracing::debug;
+use wire::{Context, Decoded, Decoder, Protocol};
+
+use crate::{Admission, Admitter, Intake, Setting};
+
+/// One connection, or one sender of datagrams: its decoder and what it was admitted as.
+pub struct Session<I> {
+    protocol: &'static Protocol,
+    decoder: Box<dyn Decoder>,
+    admitter: Admitter<I>,
+    decoded: Decoded,
+    counters: std::sync::Arc<crate::Counters>,
+}
+
+impl<I: Intake> Session<I> {
+    /// A new session of `protocol`.
+    #[must_use]
+    pub fn new(protocol: &'static Protocol, setting: &Setting<I>) -> Self {
+        let (intake, counters) = (setting.intake.clone(), setting.counters.clone());
+        Self {
+            protocol,
+            decoder: (protocol.decoder)(),
+            admitter: Admitter::new(intake, counters.clone(), protocol.name),
+            decoded: Decoded::default(),
+            counters,
+        }
+    }
+
+    /// Decodes and admits one frame; `None` when it was dropped (and counted): it gets no answer.
+    pub fn take(&mut self, frame: &[u8], received: Timestamp) -> Option<Admission> {
+        self.counters.frame(self.protocol.name);
+        self.decoded.clear();
+        match self.decoder.decode(frame, &Context { received }, &mut self.decoded) {
+            Ok(()) => Some(self.admitter.admit(&mut self.decoded, received)),
+            Err(error) => {
+                self.counters.frame_dropped(self.protocol.name, error.reason());
+                debug!(protocol = self.protocol.name, %error, "Frame dropped.");
+                None
+            }
+        }
+    }
+}

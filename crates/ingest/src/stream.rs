@@ -1,0 +1,208 @@
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+use tracing::{debug, warn};
+use wire::{Cut, Protocol};
+
+use crate::{Admission, Intake, Session, Setting};
+
+/// Room for one read, in bytes. A buffer holds at most one frame and one read.
+const READ_BYTES: usize = 16 * 1024;
+/// Most batches' replies that wait for their settlement before the socket is no longer read.
+const UNSETTLED_MAX: usize = model::limits::UNSETTLED_FRAMES_MAX;
+
+/// Serves TCP connections until the task is dropped. One task a connection; those over the limit
+/// are closed at once and counted.
+pub async fn listen_stream<I: Intake>(listener: TcpListener, protocol: &'static Protocol, setting: Setting<I>) {
+    let room = Arc::new(Semaphore::new(setting.limits.connections_max));
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file descriptors, or the peer is gone already. Wait a moment and go on.
+                warn!(protocol = protocol.name, %error, "Connection not accepted.");
+                setting.counters.turned_away(protocol.name, "accept_error");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
+            setting.counters.turned_away(protocol.name, "connections_max");
+            continue;
+        };
+        let setting = setting.clone();
+        tokio::spawn(async move {
+            setting.counters.opened(protocol.name);
+            let ended = Connection::new(stream, protocol, &setting).serve(&setting).await;
+            debug!(protocol = protocol.name, reason = ended.reason(), error = ?ended.error(), "Connection closed.");
+            setting.counters.closed(protocol.name, ended.reason());
+            drop(place);
+        });
+    }
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum End {
+    Peer,
+    FirstFrame,
+    Idle,
+    Lost,
+    Unread,
+    Error(io::Error),
+    Stopped,
+}
+
+impl End {
+    const fn reason(&self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::FirstFrame => "first_frame_deadline",
+            Self::Idle => "idle",
+            Self::Lost => "stream_lost",
+            Self::Unread => "answers_unread",
+            Self::Error(_) => "error",
+            Self::Stopped => "engine_stopped",
+        }
+    }
+}
+
+impl End {
+    const fn error(&self) -> Option<&io::Error> {
+        if let Self::Error(error) = self { Some(error) } else { None }
+    }
+}
+
+struct Connection<I: Intake> {
+    stream: TcpStream,
+    protocol: &'static Protocol,
+    session: Session<I>,
+    buffer: BytesMut,
+    /// Answers in the order of their frames, each with what it waits for.
+    unsettled: VecDeque<(I::Settlement, Vec<u8>)>,
+    has_framed: bool,
+}
+
+impl<I: Intake> Connection<I> {
+    fn new(stream: TcpStream, protocol: &'static Protocol, setting: &Setting<I>) -> Self {
+        // Answers are small and awaited; without this they would wait for each other.
+        let _ = stream.set_nodelay(true);
+        let session = Session::new(protocol, setting);
+        Self { stream, protocol, session, buffer: BytesMut::new(), unsettled: VecDeque::new(), has_framed: false }
+    }
+
+    async fn serve(mut self, setting: &Setting<I>) -> End {
+        let limits = setting.limits;
+        let mut silent_until = Instant::now() + limits.first_frame;
+        loop {
+            self.buffer.reserve(READ_BYTES);
+            let may_read = self.unsettled.len() < UNSETTLED_MAX;
+            let is_waiting = !self.unsettled.is_empty();
+            let front = self.unsettled.front_mut();
+            tokio::select! {
+                settled = async { (&mut front.expect("guarded: there is a front").0).await }, if is_waiting => {
+                    let (_, bytes) = self.unsettled.pop_front().expect("the front was awaited");
+                    if settled.is_err() {
+                        return End::Stopped;
+                    }
+                    match timeout(limits.idle, self.stream.write_all(&bytes)).await {
+                        Err(_) => return End::Unread,
+                        Ok(Err(error)) => return End::Error(error),
+                        Ok(Ok(())) => {}
+                    }
+                }
+                read = self.stream.read_buf(&mut self.buffer), if may_read => match read {
+                    Ok(0) => return self.farewell(setting).await,
+                    Err(error) => return End::Error(error),
+                    Ok(bytes) => {
+                        setting.counters.bytes(self.protocol.name, bytes);
+                        if let Err(end) = self.take_frames(setting).await {
+                            return end;
+                        }
+                        if self.has_framed {
+                            silent_until = Instant::now() + limits.idle;
+                        }
+                    }
+                },
+                () = tokio::time::sleep_until(silent_until) => {
+                    return if self.has_framed { End::Idle } else { End::FirstFrame };
+                }
+            }
+        }
+    }
+
+    /// Cuts, decodes, admits and hands over all frames in the buffer as one batch.
+    async fn take_frames(&mut self, setting: &Setting<I>) -> Result<(), End> {
+        let received = setting.clock.now();
+        let mut all = Admission::default();
+        let name = self.protocol.name;
+        let lost = loop {
+            match self.protocol.framing.cut(&self.buffer) {
+                Cut::More => break false,
+                Cut::Skip { bytes, error } => {
+                    if let Some(error) = error {
+                        setting.counters.frame_dropped(name, error.reason());
+                    }
+                    self.buffer.advance(bytes);
+                }
+                Cut::Frame { frame, consumed } => {
+                    self.has_framed = true;
+                    if let Some(admission) = self.session.take(&self.buffer[frame], received) {
+                        all.append(admission);
+                    }
+                    self.buffer.advance(consumed);
+                }
+                Cut::Lost(error) => {
+                    setting.counters.frame_dropped(self.protocol.name, error.reason());
+                    break true;
+                }
+            }
+        };
+        if !all.heard.is_empty() || !all.replies.is_empty() {
+            let settlement = setting.intake.submit(all.heard).await.map_err(|_| End::Stopped)?;
+            setting.counters.admitted(name, all.reports);
+            self.unsettled.push_back((settlement, all.replies.concat()));
+        }
+        if lost { Err(End::Lost) } else { Ok(()) }
+    }
+
+    /// The peer closed its side: what it sent is settled and answered before we close ours.
+    async fn farewell(mut self, setting: &Setting<I>) -> End {
+        if !self.buffer.is_empty() {
+            let framing = &self.protocol.framing;
+            let tail = self.buffer.split();
+            let received = setting.clock.now();
+            let mut all = Admission::default();
+            if framing.datagram == wire::Datagram::AsStream {
+                // A last line without its end is a line.
+                framing.each_in_datagram(&tail, |frame| {
+                    if let Some(admission) = frame.ok().and_then(|frame| self.session.take(frame, received)) {
+                        all.append(admission);
+                    }
+                });
+            } else {
+                setting.counters.frame_dropped(self.protocol.name, "truncated");
+            }
+            match setting.intake.submit(all.heard).await {
+                Err(_) => return End::Stopped,
+                Ok(settlement) => self.unsettled.push_back((settlement, all.replies.concat())),
+            }
+            setting.counters.admitted(self.protocol.name, all.reports);
+        }
+        while let Some((settlement, bytes)) = self.unsettled.pop_front() {
+            if settlement.await.is_err() {
+                return End::Stopped;
+            }
+            if !matches!(timeout(setting.limits.idle, self.stream.write_all(&bytes)).await, Ok(Ok(()))) {
+                return End::Unread;
+            }
+        }
+        End::Peer
+    }
+}

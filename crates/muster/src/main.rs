@@ -1,0 +1,66 @@
+//! One live map of a city's forces: which units are nearest, which are in this zone.
+
+mod decode;
+mod demo;
+mod query;
+mod serve;
+mod simulate;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// One live map of every patrol vehicle, radio, hand-held terminal and aircraft of a city: takes in
+/// position frames as they are sent, and answers which units are nearest and which are in an area.
+#[derive(Parser)]
+#[command(
+    name = "muster",
+    version,
+    after_help = "Start here:  muster demo\n\nLogs go to standard error; MUSTER_LOG sets how much (error, warn, info, debug)."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Server and simulated city in one process; prints the map's address
+    Demo(demo::Demo),
+    /// The server
+    Serve(serve::Serve),
+    /// The simulated city alone, against any server
+    Simulate(simulate::Simulate),
+    /// Decode frames given in hex, one a line, to one JSON object a line
+    Decode(decode::Decode),
+    /// Ask a running server
+    Query(query::Query),
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("MUSTER_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("warn,muster=info,server=info,engine=info"));
+    let colour = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colour)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let done = match Cli::parse().command {
+        Command::Demo(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Simulate(command) => command.run(),
+        Command::Decode(command) => command.run(),
+        Command::Query(command) => command.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("muster: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

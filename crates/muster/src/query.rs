@@ -1,0 +1,151 @@
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use comfy_table::{CellAlignment, Table, presets};
+use serde_json::Value;
+
+/// Ask a running server
+#[derive(Args)]
+pub(crate) struct Query {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Args)]
+struct At {
+    /// The server
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    server: String,
+    /// The server's JSON as it is
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// The units nearest to a place
+    Nearest {
+        /// Latitude and longitude in degrees, as in 22.817,108.366
+        #[arg(long, value_name = "LAT,LON", allow_hyphen_values = true)]
+        at: String,
+        /// How many
+        #[arg(short, default_value_t = 10)]
+        k: u32,
+        #[command(flatten)]
+        server: At,
+    },
+    /// One unit and where it is
+    Unit {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        server: At,
+    },
+}
+
+impl Query {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.question {
+            Question::Nearest { at, k, server } => {
+                let Some((lat, lon)) = at.split_once(',') else {
+                    bail!("--at {at:?} is not LAT,LON, as in 22.817,108.366")
+                };
+                let (lat, lon) = (lat.trim(), lon.trim());
+                let answer = ask(&format!("{}/v1/nearest?lat={lat}&lon={lon}&k={k}", server.server))?;
+                if server.json {
+                    println!("{answer}");
+                } else {
+                    print_nearest(&answer);
+                }
+            }
+            Question::Unit { name, server } => {
+                let answer = ask(&format!("{}/v1/units/{name}", server.server))?;
+                if server.json {
+                    println!("{answer}");
+                } else {
+                    print_unit(&answer);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Asks, and turns a problem into an error that says what the server said.
+pub(crate) fn ask(url: &str) -> anyhow::Result<Value> {
+    let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+    let agent = ureq::Agent::new_with_config(config);
+    let mut answer =
+        agent.get(url).call().with_context(|| format!("no answer from {url}; is `muster serve` running?"))?;
+    let body: Value = answer.body_mut().read_json().context("the answer is no JSON; is this a Muster server?")?;
+    if !answer.status().is_success() {
+        let of = |key: &str| body[key].as_str().unwrap_or_default().to_owned();
+        bail!("{}: {}", of("title"), of("detail"));
+    }
+    Ok(body)
+}
+
+/// A table of the nearest units, and why others are not in it.
+pub(crate) fn print_nearest(answer: &Value) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["unit", "kind", "distance", "bearing", "fix age", "contact", "accuracy", "source"]);
+    for column in 2..=6 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for feature in answer["features"].as_array().into_iter().flatten() {
+        let of = &feature["properties"];
+        let stale = if of["stale"] == true { " (stale)" } else { "" };
+        table.add_row([
+            text(&of["unit"]),
+            text(&of["kind"]),
+            distance(&of["distance_m"]),
+            format!("{:.0}°", of["bearing_deg"].as_f64().unwrap_or_default()),
+            format!("{}{stale}", seconds(&of["fix_age_s"])),
+            seconds(&of["contact_age_s"]),
+            of["accuracy_m"].as_f64().map_or("unknown".into(), |metres| format!("{metres:.0} m")),
+            text(&of["source"]),
+        ]);
+    }
+    println!("{table}");
+    let left_out = answer["omitted"].as_object().into_iter().flatten();
+    let left_out: Vec<_> = left_out.map(|(reason, units)| format!("{units} {}", reason.replace('_', " "))).collect();
+    if !left_out.is_empty() {
+        println!("left out: {}", left_out.join(", "));
+    }
+    println!("as of {}; candidates: {}", text(&answer["as_of"]), text(&answer["candidates"]));
+}
+
+fn print_unit(feature: &Value) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    let place = &feature["geometry"]["coordinates"];
+    if let (Some(lon), Some(lat)) = (place[0].as_f64(), place[1].as_f64()) {
+        table.add_row(["place (lat, lon)".to_owned(), format!("{lat:.7}, {lon:.7}")]);
+    }
+    for (key, value) in feature["properties"].as_object().into_iter().flatten() {
+        table.add_row([key.clone(), text(value)]);
+    }
+    println!("{table}");
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "unknown".into(),
+        other => other.to_string(),
+    }
+}
+
+fn distance(metres: &Value) -> String {
+    match metres.as_f64() {
+        Some(metres) if metres >= 1_000.0 => format!("{:.2} km", metres / 1_000.0),
+        Some(metres) => format!("{metres:.0} m"),
+        None => "unknown".into(),
+    }
+}
+
+fn seconds(value: &Value) -> String {
+    value.as_f64().map_or("unknown".into(), |seconds| format!("{seconds:.1} s"))
+}

@@ -1,0 +1,89 @@
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use server::Server;
+use server::config::{Config, ListenSetting, Origin, Settings};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Take in frames and answer questions until stopped (Ctrl-C or SIGTERM)
+#[derive(Args)]
+#[command(after_help = "Settings: defaults, then --config, then MUSTER_... variables, then flags.\n\n\
+    Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]
+pub(crate) struct Serve {
+    /// Configuration file (TOML)
+    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// HTTP and the page [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+    /// gRPC, or `off` [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDR")]
+    grpc: Option<String>,
+    /// Listen for devices, as in jt808=tcp://127.0.0.1:6808; protocols: muster, jt808, nmea, taip
+    #[arg(long, value_name = "PROTOCOL=tcp|udp://ADDR")]
+    listen: Vec<String>,
+    /// Make a unit of each unknown device (demo and loopback)
+    #[arg(long)]
+    admit_unknown: bool,
+    /// Units to enrol at the start (JSON)
+    #[arg(long, value_name = "FILE")]
+    units_file: Option<PathBuf>,
+    /// Bind beyond loopback without encryption and tokens
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Serve {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let config = self.config()?;
+        runtime()?.block_on(async {
+            let server = Server::start(&config).await?;
+            let addresses = server.addresses();
+            println!("map and HTTP   http://{}", addresses.http);
+            if let Some(grpc) = addresses.grpc {
+                println!("gRPC           http://{grpc}");
+            }
+            addresses.listen.iter().for_each(|listen| println!("devices        {listen}"));
+            if addresses.listen.is_empty() {
+                println!("devices        none: add --listen jt808=tcp://127.0.0.1:6808");
+            }
+            println!("ready");
+            stop_signal().await?;
+            println!("stopping: what is in the queue is applied and answered");
+            server.stop().await;
+            anyhow::Ok(())
+        })
+    }
+
+    fn config(self) -> anyhow::Result<Config> {
+        let mut config = Config::default();
+        if let Some(path) = &self.config {
+            config = config.lay(Settings::of_file(path)?, &Origin::File(path.clone()))?;
+        }
+        config = config.lay(Settings::of_environment(std::env::vars())?, &Origin::Environment)?;
+        let flags = Settings {
+            http: self.http,
+            grpc: self.grpc,
+            listen: self.listen.into_iter().map(ListenSetting::Address).collect(),
+            admit_unknown: self.admit_unknown.then_some(true),
+            insecure: self.insecure.then_some(true),
+            units_file: self.units_file,
+            ..Settings::default()
+        };
+        Ok(config.lay(flags, &Origin::Flag)?)
+    }
+}
+
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")
+}
+
+/// Ends with Ctrl-C or SIGTERM.
+pub(crate) async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = tokio::signal::ctrl_c() => Ok(done?),
+        _ = terminate.recv() => Ok(()),
+    }
+}

@@ -1,0 +1,137 @@
+use geodesy::Area;
+use model::limits::{NEAREST_K_MAX, PAGE_FEATURES_MAX};
+use model::{Position, UnitName};
+
+use crate::Filter;
+
+/// Units that a nearest query asks for when it does not say.
+const K_DEFAULT: usize = 10;
+
+/// A limit that an ask does not keep. The caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{field}` is {value}: {limit}")]
+pub struct AskError {
+    field: &'static str,
+    value: String,
+    limit: String,
+}
+
+impl AskError {
+    pub(crate) fn new(field: &'static str, value: impl ToString, limit: impl ToString) -> Self {
+        Self { field, value: value.to_string(), limit: limit.to_string() }
+    }
+
+    /// Which field.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// Its value as given.
+    #[must_use]
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// Whether an answer names those left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Explain {
+    /// Only counts them.
+    Count,
+    /// Names the first of them.
+    Name,
+}
+
+/// Which units are nearest to a place?
+#[derive(Debug, Clone, PartialEq)]
+pub struct NearestAsk {
+    pub(crate) centre: Position,
+    pub(crate) k: usize,
+    pub(crate) filter: Filter,
+    pub(crate) distance_m_max: f64,
+    pub(crate) explain: Explain,
+}
+
+impl NearestAsk {
+    /// The ten nearest to `centre`, wherever they are.
+    #[must_use]
+    pub fn new(centre: Position) -> Self {
+        let filter = Filter::new();
+        Self { centre, k: K_DEFAULT, filter, distance_m_max: f64::INFINITY, explain: Explain::Count }
+    }
+
+    /// How many.
+    ///
+    /// # Errors
+    /// [`AskError`] outside 1 to [`NEAREST_K_MAX`].
+    pub fn k(self, k: usize) -> Result<Self, AskError> {
+        if (1..=NEAREST_K_MAX).contains(&k) {
+            return Ok(Self { k, ..self });
+        }
+        Err(AskError::new("k", k, format!("must be 1 to {NEAREST_K_MAX}")))
+    }
+
+    /// Who counts.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Leaves out what is farther, in metres.
+    ///
+    /// # Errors
+    /// [`AskError`] when it is not above 0 and finite.
+    pub fn max_distance_m(self, metres: f64) -> Result<Self, AskError> {
+        if metres > 0.0 && metres.is_finite() {
+            return Ok(Self { distance_m_max: metres, ..self });
+        }
+        Err(AskError::new("max_distance_m", metres, "must be above 0 and finite"))
+    }
+
+    /// Whether the answer names those left out.
+    #[must_use]
+    pub fn explain(self, explain: Explain) -> Self {
+        Self { explain, ..self }
+    }
+}
+
+/// Which units are in an area?
+#[derive(Debug, Clone, PartialEq)]
+pub struct WithinAsk {
+    pub(crate) area: Area,
+    pub(crate) filter: Filter,
+    pub(crate) limit: usize,
+    pub(crate) after: Option<UnitName>,
+}
+
+impl WithinAsk {
+    /// Everyone in `area`, one page.
+    #[must_use]
+    pub fn new(area: Area) -> Self {
+        Self { area, filter: Filter::new(), limit: PAGE_FEATURES_MAX, after: None }
+    }
+
+    /// Who counts.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// How many on a page.
+    ///
+    /// # Errors
+    /// [`AskError`] outside 1 to [`PAGE_FEATURES_MAX`].
+    pub fn limit(self, limit: usize) -> Result<Self, AskError> {
+        if (1..=PAGE_FEATURES_MAX).contains(&limit) {
+            return Ok(Self { limit, ..self });
+        }
+        Err(AskError::new("limit", limit, format!("must be 1 to {PAGE_FEATURES_MAX}")))
+    }
+
+    /// Only names after this one.
+    #[must_use]
+    pub fn after(self, after: UnitName) -> Self {
+        Self { after: Some(after), ..self }
+    }
+}

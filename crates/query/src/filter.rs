@@ -1,0 +1,149 @@
+use std::str::FromStr;
+use std::time::Duration;
+
+use index::Slot;
+use model::{Capabilities, OrganisationHandle, Status, Timestamp, UnitKind};
+
+use crate::{AskError, OmittedReason};
+
+/// Which units count. Empty lists do not restrict.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Filter {
+    kinds: Vec<UnitKind>,
+    statuses: Vec<Status>,
+    capabilities: Capabilities,
+    organisations: Vec<OrganisationHandle>,
+    included: Vec<Include>,
+    age_ms_max: Option<i64>,
+}
+
+/// What widens the default candidates of a nearest query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Include {
+    /// Guards, wardens, volunteers.
+    Community,
+    /// Helicopters and drones.
+    Air,
+    /// Units that are bound.
+    Busy,
+    /// Units off duty.
+    OffDuty,
+}
+
+/// A word that widens nothing. The caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} cannot be included; known are: community, air, busy, off_duty")]
+pub struct UnknownInclude(String);
+
+impl FromStr for Include {
+    type Err = UnknownInclude;
+
+    fn from_str(text: &str) -> Result<Self, UnknownInclude> {
+        match text {
+            "community" => Ok(Self::Community),
+            "air" => Ok(Self::Air),
+            "busy" => Ok(Self::Busy),
+            "off_duty" => Ok(Self::OffDuty),
+            _ => Err(UnknownInclude(text.chars().take(32).collect())),
+        }
+    }
+}
+
+/// Who is asked for when the filter does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Candidates {
+    /// Those who can be sent: no community, aircraft, busy, off-duty or covert units, and none out of contact.
+    Sendable,
+    /// Everyone but covert units.
+    All,
+}
+
+impl Filter {
+    /// A filter that lets everyone through.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Only these kinds. Naming one includes it, also where it is no default candidate.
+    #[must_use]
+    pub fn kinds(self, kinds: Vec<UnitKind>) -> Self {
+        Self { kinds, ..self }
+    }
+
+    /// Only these statuses. Naming one includes it.
+    #[must_use]
+    pub fn statuses(self, statuses: Vec<Status>) -> Self {
+        Self { statuses, ..self }
+    }
+
+    /// Must have `capability` too.
+    #[must_use]
+    pub fn capability(self, capability: Capabilities) -> Self {
+        Self { capabilities: self.capabilities.with(capability), ..self }
+    }
+
+    /// Of this organisation, or of another one that was named.
+    #[must_use]
+    pub fn organisation(mut self, organisation: OrganisationHandle) -> Self {
+        self.organisations.push(organisation);
+        self
+    }
+
+    /// Widens the default candidates.
+    #[must_use]
+    pub fn include(mut self, include: Include) -> Self {
+        self.included.push(include);
+        self
+    }
+
+    /// Leaves out fixes older than `age`.
+    ///
+    /// # Errors
+    /// [`AskError`] when `age` is 0.
+    pub fn max_age(self, age: Duration) -> Result<Self, AskError> {
+        if age.is_zero() {
+            return Err(AskError::new("max_age_s", 0, "must be above 0"));
+        }
+        Ok(Self { age_ms_max: Some(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)), ..self })
+    }
+
+    /// Why `slot` is left out; the first reason in the order of [`OmittedReason`].
+    pub(crate) fn omits(&self, slot: &Slot, as_of: Timestamp, candidates: Candidates) -> Option<OmittedReason> {
+        let unit = &slot.traits;
+        let sendable = candidates == Candidates::Sendable;
+        let has = |include: Include| self.included.contains(&include);
+        let kind_out = || {
+            let by_default = sendable
+                && ((unit.kind == UnitKind::Community && !has(Include::Community))
+                    || (unit.kind.is_air() && !has(Include::Air)));
+            if self.kinds.is_empty() { by_default } else { !self.kinds.contains(&unit.kind) }
+        };
+        let status_out = || {
+            let by_default = sendable
+                && ((unit.status == Status::Busy && !has(Include::Busy))
+                    || (unit.status == Status::OffDuty && !has(Include::OffDuty)));
+            if self.statuses.is_empty() { by_default } else { !self.statuses.contains(&unit.status) }
+        };
+        let organisation_out =
+            || !self.organisations.is_empty() && unit.organisation.is_none_or(|one| !self.organisations.contains(&one));
+        let too_old = || self.age_ms_max.is_some_and(|max| slot.fix_age_ms(as_of).is_none_or(|age| age > max));
+        if sendable && slot.is_out_of_contact(as_of) {
+            Some(OmittedReason::OutOfContact)
+        } else if unit.covert {
+            Some(OmittedReason::Covert)
+        } else if kind_out() {
+            Some(OmittedReason::Kind)
+        } else if status_out() {
+            Some(OmittedReason::Status)
+        } else if !unit.capabilities.contains(self.capabilities) {
+            Some(OmittedReason::Capability)
+        } else if organisation_out() {
+            Some(OmittedReason::Organisation)
+        } else if too_old() {
+            Some(OmittedReason::MaxAge)
+        } else {
+            None
+        }
+    }
+}

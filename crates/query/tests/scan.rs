@@ -1,0 +1,280 @@
+//! Every answer must be the one that a plain scan of the whole fleet gives.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use geodesy::{Area, Vertex};
+use index::{Change, Fix, LiveIndex, Slot, UnitTraits};
+use model::{Clock, DeviceHandle, Flags, Position, Status, TimeBasis, Timestamp, UnitHandle, UnitKind, UnitName};
+use proptest::prelude::*;
+use query::{Deadline, Filter, Include, Names, NearestAsk, Omitted, OmittedReason, QueryError, WithinAsk};
+use testkit::{ManualClock, Seeded, Shape};
+
+/// Names in another order than the numbers, so that a tie broken by number shows.
+struct Backwards;
+
+impl Names for Backwards {
+    fn name(&self, unit: UnitHandle) -> UnitName {
+        UnitName::new(&format!("unit-{:05}", 99_999 - unit.0)).unwrap()
+    }
+}
+
+fn as_of() -> Timestamp {
+    Timestamp::from_unix_ms(1_795_000_000_000).unwrap()
+}
+
+fn fix(position: Position, age_ms: i64) -> Fix {
+    Fix {
+        position,
+        time: as_of().shifted_ms(-age_ms),
+        received: as_of(),
+        source: DeviceHandle(0),
+        time_basis: TimeBasis::Gnss,
+        speed_mps: None,
+        course_deg: None,
+        altitude: None,
+        accuracy_m: None,
+        accuracy_basis: None,
+        flags: Flags::default(),
+    }
+}
+
+/// The fleet twice: in the index, and as plain rows.
+struct Fleet {
+    index: LiveIndex,
+    rows: BTreeMap<UnitHandle, Slot>,
+}
+
+impl Fleet {
+    /// `units` of `shape`, moved several times, some of them withdrawn, of mixed kinds and ages.
+    fn moved(seed: u64, units: usize, shape: Shape) -> Self {
+        let mut random = Seeded::new(seed);
+        let mut fleet = Self { index: LiveIndex::new(), rows: BTreeMap::new() };
+        for number in 0..units as u32 {
+            let traits = UnitTraits {
+                kind: UnitKind::ALL[(random.next() % UnitKind::ALL.len() as u64) as usize],
+                status: Status::ALL[(random.next() % Status::ALL.len() as u64) as usize],
+                covert: random.next().is_multiple_of(20),
+                ..UnitTraits::default()
+            };
+            fleet.index.enrol(UnitHandle(number), traits);
+            fleet.rows.insert(UnitHandle(number), Slot { traits, ..Slot::default() });
+        }
+        for _ in 0..units * 3 {
+            let unit = UnitHandle((random.next() % units as u64) as u32);
+            if random.next().is_multiple_of(16) {
+                fleet.index.withdraw(unit);
+                let slot = fleet.rows.get_mut(&unit).unwrap();
+                *slot = Slot { traits: slot.traits, ..Slot::default() };
+            } else {
+                fleet.place(unit, shape, &mut random);
+            }
+        }
+        fleet
+    }
+
+    fn place(&mut self, unit: UnitHandle, shape: Shape, random: &mut Seeded) {
+        let fix = fix(shape.place(random), random.between(0.0, 60_000.0) as i64);
+        let contact = as_of().shifted_ms(-(random.between(0.0, 80_000.0) as i64));
+        let slot = self.rows.get_mut(&unit).unwrap();
+        let interval_ms = Some(random.between(1_000.0, 20_000.0) as u32);
+        *slot = Slot {
+            fix: Some(fix),
+            contact_time: slot.contact_time.max(Some(contact)),
+            expected_interval_ms: interval_ms,
+            ..*slot
+        };
+        self.index.apply(&[Change::Place { unit, fix, contact, interval_ms }]);
+    }
+}
+
+/// The default rules of candidates once more, in the plainest words.
+fn left_out(slot: &Slot, wide: bool) -> Option<OmittedReason> {
+    let unit = slot.traits;
+    let contact_age = as_of().ms_since(slot.contact_time.unwrap());
+    if contact_age > 50_000.max(10 * i64::from(slot.expected_interval_ms.unwrap())) {
+        return Some(OmittedReason::OutOfContact);
+    }
+    if unit.covert {
+        return Some(OmittedReason::Covert);
+    }
+    match unit.kind {
+        UnitKind::Community | UnitKind::Helicopter | UnitKind::Drone if !wide => return Some(OmittedReason::Kind),
+        _ => {}
+    }
+    match unit.status {
+        Status::Busy | Status::OffDuty if !wide => Some(OmittedReason::Status),
+        _ => None,
+    }
+}
+
+fn is_stale(slot: &Slot) -> bool {
+    as_of().ms_since(slot.fix.unwrap().time) > 15_000.max(3 * i64::from(slot.expected_interval_ms.unwrap()))
+}
+
+type Answer = (Vec<(UnitName, f64, bool)>, Vec<(OmittedReason, u64)>);
+
+fn nearest_by_scan(fleet: &Fleet, centre: Position, k: usize, max_m: f64, wide: bool) -> Answer {
+    let located = fleet.rows.iter().filter(|(_, slot)| slot.fix.is_some());
+    let rows: Vec<_> =
+        located.map(|(unit, slot)| ((Backwards.name(*unit), *unit), slot.fix.unwrap().position)).collect();
+    let near = testkit::by_distance(centre, &rows).into_iter().filter(|(_, distance)| *distance <= max_m);
+    let near: Vec<_> = near.map(|((name, unit), distance)| (name, fleet.rows[&unit], distance)).collect();
+    let good =
+        |stale: bool| near.iter().filter(move |(_, slot, _)| left_out(slot, wide).is_none() && is_stale(slot) == stale);
+    let fresh: Vec<_> = good(false).take(k).collect();
+    let limit = if fresh.len() == k { fresh[k - 1].2 } else { max_m };
+    let stale: Vec<_> = good(true).take(k - fresh.len()).collect();
+    let mut counts = BTreeMap::new();
+    for (_, slot, _) in near.iter().filter(|(_, _, distance)| *distance <= limit) {
+        if let Some(reason) = left_out(slot, wide) {
+            *counts.entry(reason).or_insert(0) += 1;
+        }
+    }
+    let stale_near = good(true).filter(|(_, _, distance)| *distance <= limit).count();
+    if stale_near > stale.len() {
+        counts.insert(OmittedReason::Stale, (stale_near - stale.len()) as u64);
+    }
+    let found = fresh.into_iter().map(|row| (row, false)).chain(stale.into_iter().map(|row| (row, true)));
+    (found.map(|((name, _, distance), stale)| (name.clone(), *distance, stale)).collect(), counts.into_iter().collect())
+}
+
+fn counted(omitted: &Omitted) -> Vec<(OmittedReason, u64)> {
+    omitted.iter().collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3_000))]
+
+    /// The index must answer exactly as a scan of the whole fleet does.
+    #[test]
+    fn nearest_agrees_with_a_full_scan(
+        seed in any::<u64>(), units in 1usize..400, shape in 0usize..5, k in 1usize..30,
+        max_m in prop_oneof![Just(f64::INFINITY), 10.0..5_000_000.0f64], wide in any::<bool>(),
+    ) {
+        let shape = Shape::ALL[shape];
+        let fleet = Fleet::moved(seed, units, shape);
+        let centre = shape.place(&mut Seeded::new(!seed));
+        let mut filter = Filter::new();
+        if wide {
+            for word in [Include::Community, Include::Air, Include::Busy, Include::OffDuty] {
+                filter = filter.include(word);
+            }
+        }
+        let mut ask = NearestAsk::new(centre).k(k).unwrap().filter(filter);
+        if max_m.is_finite() {
+            ask = ask.max_distance_m(max_m).unwrap();
+        }
+        let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
+        let found: Vec<_> = answer.found.iter().map(|one| (Backwards.name(one.unit), one.distance_m, one.stale)).collect();
+        let (expected, omitted) = nearest_by_scan(&fleet, centre, k, max_m, wide);
+        prop_assert_eq!(found, expected);
+        prop_assert_eq!(counted(&answer.omitted), omitted);
+    }
+
+    /// Areas too, page by page.
+    #[test]
+    fn within_agrees_with_a_full_scan(
+        seed in any::<u64>(), units in 1usize..400, shape in 0usize..4, size in 0.001..3.0f64, circle in any::<bool>(), limit in 1usize..50,
+    ) {
+        let shape = Shape::ALL[shape];
+        let fleet = Fleet::moved(seed, units, shape);
+        let centre = shape.place(&mut Seeded::new(!seed));
+        let area = if circle {
+            Area::circle(centre, size * 100_000.0).unwrap()
+        } else {
+            let wrap = |lon: f64| (lon + 180.0).rem_euclid(360.0) - 180.0;
+            let corner = |scale: f64, (x, y): (f64, f64)| {
+                let lat = (centre.lat_deg() + y * size * scale).clamp(-90.0, 90.0);
+                Vertex::from_degrees(lat, wrap(centre.lon_deg() + x * size * scale)).unwrap()
+            };
+            let ring = |scale: f64| [(-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0), (-1.0, -1.0)].map(|at| corner(scale, at)).to_vec();
+            Area::polygons(&[vec![ring(1.0), ring(0.4)]]).unwrap()
+        };
+        let visible = |slot: &Slot| !slot.traits.covert && slot.fix.is_some_and(|fix| area.contains(fix.position));
+        let mut expected: Vec<_> = fleet.rows.iter().filter(|(_, slot)| visible(slot)).map(|(unit, _)| Backwards.name(*unit)).collect();
+        expected.sort();
+        let mut ask = WithinAsk::new(area.clone()).limit(limit).unwrap();
+        let mut found = Vec::new();
+        loop {
+            let page = query::within(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
+            prop_assert!(page.found.len() <= limit);
+            found.extend(page.found.iter().map(|one| Backwards.name(one.unit)));
+            match page.next {
+                Some(next) => ask = ask.after(next),
+                None => break,
+            }
+        }
+        prop_assert_eq!(found, expected);
+    }
+}
+
+#[test]
+fn ten_thousand_units_on_one_spot_are_each_found_once() {
+    let fleet = Fleet::moved(7, 10_000, Shape::Spot);
+    let centre = Shape::Spot.place(&mut Seeded::new(1));
+    let (expected, _) = nearest_by_scan(&fleet, centre, 1_000, f64::INFINITY, false);
+    let ask = NearestAsk::new(centre).k(1_000).unwrap();
+    let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
+    let found: Vec<_> = answer.found.iter().map(|one| (Backwards.name(one.unit), one.distance_m, one.stale)).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn out_of_time_is_an_error_and_never_a_shorter_answer() {
+    let fleet = Fleet::moved(7, 2_000, Shape::City);
+    let clock = ManualClock::at(as_of());
+    let deadline = Deadline::after(&clock, Duration::from_millis(5));
+    clock.advance(Duration::from_millis(5));
+    assert!(clock.now() > as_of());
+    let ask = NearestAsk::new(Shape::City.place(&mut Seeded::new(1)));
+    let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &deadline);
+    assert_eq!(answer, Err(QueryError::DeadlineExceeded { examined: 0 }));
+}
+
+#[test]
+fn a_reader_sees_every_unit_exactly_once_while_they_move() {
+    let index = LiveIndex::new();
+    let place = |random: &mut Seeded, unit| Change::Place {
+        unit,
+        fix: fix(Shape::City.place(random), 0),
+        contact: as_of(),
+        interval_ms: None,
+    };
+    let units = 2_000u32;
+    let mut random = Seeded::new(3);
+    let all: Vec<_> = (0..units).map(|number| place(&mut random, UnitHandle(number))).collect();
+    index.apply(&all);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut random = Seeded::new(4);
+            for _ in 0..200 {
+                let changes: Vec<_> = (0..256)
+                    .map(|_| {
+                        let unit = UnitHandle((random.next() % u64::from(units)) as u32);
+                        place(&mut random, unit)
+                    })
+                    .collect();
+                index.apply(&changes);
+            }
+        });
+        while !writer.is_finished() {
+            let mut seen = vec![0u8; units as usize];
+            let visit = |unit: UnitHandle, _: &Slot, _: f64| {
+                seen[unit.0 as usize] += 1;
+                Ok::<_, ()>(f64::INFINITY)
+            };
+            index.near(Shape::Spot.place(&mut Seeded::new(1)), f64::INFINITY, visit).unwrap();
+            assert!(seen.iter().all(|count| *count == 1));
+        }
+    });
+}
+
+#[test]
+fn asks_over_a_limit_name_field_value_and_limit() {
+    let centre = Position::from_degrees(0.0, 0.0).unwrap();
+    let error = NearestAsk::new(centre).k(0).unwrap_err();
+    assert_eq!(error.to_string(), "`k` is 0: must be 1 to 1000");
+    assert!(NearestAsk::new(centre).max_distance_m(f64::NAN).is_err());
+    assert!(Filter::new().max_age(Duration::ZERO).is_err());
+}

@@ -1,0 +1,359 @@
+//! Configuration: defaults, then the file, then the environment, then flags. Every error names the key
+//! and where it was set.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use ingest::ListenAddress;
+use serde::Deserialize;
+
+/// Where a setting came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A configuration file.
+    File(PathBuf),
+    /// An environment variable.
+    Environment,
+    /// The command line.
+    Flag,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file {}", path.display()),
+            Self::Environment => f.write_str("environment"),
+            Self::Flag => f.write_str("command line"),
+        }
+    }
+}
+
+/// Why a configuration is refused. The operator's fault; the message says what to change.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file is not there or not readable.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The file is no TOML, or has an unknown key. The message names key, line and column.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        error: Box<toml::de::Error>,
+    },
+    /// A value that is not allowed.
+    #[error("`{key}` ({origin}): {problem}")]
+    Value {
+        /// The key.
+        key: String,
+        /// Where it was set.
+        origin: Origin,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// An environment variable `MUSTER_...` that means nothing.
+    #[error("`{key}` (environment) is no setting; known are: {known}")]
+    UnknownVariable {
+        /// The variable.
+        key: String,
+        /// All of them.
+        known: String,
+    },
+}
+
+/// A listener with its own exception from the rule for binds.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// What and where.
+    pub address: ListenAddress,
+    /// Binds beyond loopback although device formats know neither encryption nor identity.
+    pub insecure: bool,
+}
+
+/// What the server runs with. `Default` is loopback only.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// HTTP and the page. Default 127.0.0.1:8080. Key `http`.
+    pub http: SocketAddr,
+    /// gRPC. Default 127.0.0.1:8081; key `grpc`.
+    pub grpc: Option<SocketAddr>,
+    /// Names by which browsers may call the server, besides its address and localhost. Key `hosts`.
+    pub hosts: Vec<String>,
+    /// Device listeners. Key `listen`.
+    pub listen: Vec<Listen>,
+    /// Make a unit of each unknown device. Default false; key `admit_unknown`.
+    pub admit_unknown: bool,
+    /// Bind beyond loopback without encryption and tokens. Default false; key `insecure`.
+    pub insecure: bool,
+    /// Units to enrol at the start: JSON as in `PUT /v1/units/{unit}`, a list with `unit` in each. Key `units_file`.
+    pub units_file: Option<PathBuf>,
+    /// Most connections of one listener. Key `connections_max`.
+    pub connections_max: usize,
+    /// Milliseconds a new connection has for its first frame. Key `first_frame_ms`.
+    pub first_frame_ms: u64,
+    /// Milliseconds a connection may be silent. Key `idle_ms`.
+    pub idle_ms: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let ms = |duration: std::time::Duration| duration.as_millis() as u64;
+        Self {
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            grpc: Some(SocketAddr::from(([127, 0, 0, 1], 8081))),
+            hosts: Vec::new(),
+            listen: Vec::new(),
+            admit_unknown: false,
+            insecure: false,
+            units_file: None,
+            connections_max: model::limits::CONNECTIONS_MAX,
+            first_frame_ms: ms(model::limits::FIRST_FRAME_DEADLINE),
+            idle_ms: ms(model::limits::IDLE_DEADLINE),
+        }
+    }
+}
+
+/// What one origin sets. Also the shape of the file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// See [`Config::http`].
+    pub http: Option<String>,
+    /// See [`Config::grpc`]; `"off"` turns it off.
+    pub grpc: Option<String>,
+    /// See [`Config::hosts`].
+    pub hosts: Option<Vec<String>>,
+    /// See [`Config::listen`].
+    pub listen: Vec<ListenSetting>,
+    /// See [`Config::admit_unknown`].
+    pub admit_unknown: Option<bool>,
+    /// See [`Config::insecure`].
+    pub insecure: Option<bool>,
+    /// See [`Config::units_file`].
+    pub units_file: Option<PathBuf>,
+    /// See [`Config::connections_max`].
+    pub connections_max: Option<usize>,
+    /// See [`Config::first_frame_ms`].
+    pub first_frame_ms: Option<u64>,
+    /// See [`Config::idle_ms`].
+    pub idle_ms: Option<u64>,
+}
+
+/// A listener as it is written: `"jt808=tcp://127.0.0.1:6808"`, or a table with `address` and `insecure`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum ListenSetting {
+    /// Only the address.
+    Address(String),
+    /// With its exception.
+    Table(ListenTable),
+}
+
+/// A listener with more than an address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenTable {
+    address: String,
+    #[serde(default)]
+    insecure: bool,
+}
+
+const VARIABLES: [&str; 9] = [
+    "MUSTER_HTTP",
+    "MUSTER_GRPC",
+    "MUSTER_HOSTS",
+    "MUSTER_LISTEN",
+    "MUSTER_ADMIT_UNKNOWN",
+    "MUSTER_INSECURE",
+    "MUSTER_UNITS_FILE",
+    "MUSTER_CONFIG",
+    "MUSTER_LOG",
+];
+
+impl Settings {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, and key, line and column of what is wrong.
+    pub fn of_file(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable { path: path.to_owned(), error })?;
+        toml::from_str(&text).map_err(|error| ConfigError::File { path: path.to_owned(), error: Box::new(error) })
+    }
+
+    /// Reads `MUSTER_...` variables; lists are separated by commas.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable.
+    pub fn of_environment(variables: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut settings = Self::default();
+        let list = |value: &str| value.split(',').map(|one| one.trim().to_owned()).collect::<Vec<_>>();
+        for (key, value) in variables.filter(|(key, _)| key.starts_with("MUSTER_")) {
+            match key.as_str() {
+                "MUSTER_HTTP" => settings.http = Some(value),
+                "MUSTER_GRPC" => settings.grpc = Some(value),
+                "MUSTER_HOSTS" => settings.hosts = Some(list(&value)),
+                "MUSTER_LISTEN" => settings.listen = list(&value).into_iter().map(ListenSetting::Address).collect(),
+                "MUSTER_ADMIT_UNKNOWN" => settings.admit_unknown = Some(truth(&key, &value)?),
+                "MUSTER_INSECURE" => settings.insecure = Some(truth(&key, &value)?),
+                "MUSTER_UNITS_FILE" => settings.units_file = Some(value.into()),
+                // Read by the program itself.
+                "MUSTER_CONFIG" | "MUSTER_LOG" => {}
+                _ => return Err(ConfigError::UnknownVariable { key, known: VARIABLES.join(", ") }),
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn truth(key: &str, value: &str) -> Result<bool, ConfigError> {
+    match value {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err(wrong(key, &Origin::Environment, format!("{value:?} is neither true nor false"))),
+    }
+}
+
+fn wrong(key: &str, origin: &Origin, problem: impl fmt::Display) -> ConfigError {
+    ConfigError::Value { key: key.to_owned(), origin: origin.clone(), problem: problem.to_string() }
+}
+
+impl Config {
+    /// Lays `settings` over this configuration. Lists replace, they do not add.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names key and origin.
+    pub fn lay(mut self, settings: Settings, origin: &Origin) -> Result<Self, ConfigError> {
+        let address = |key: &str, text: String| {
+            let advice = "is no ADDRESS:PORT, as in 127.0.0.1:8080";
+            text.parse::<SocketAddr>().map_err(|_| wrong(key, origin, format!("{text:?} {advice}")))
+        };
+        if let Some(text) = settings.http {
+            self.http = address("http", text)?;
+        }
+        if let Some(text) = settings.grpc {
+            self.grpc = if text == "off" { None } else { Some(address("grpc", text)?) };
+        }
+        if !settings.listen.is_empty() {
+            self.listen = listeners(settings.listen, origin)?;
+        }
+        self.hosts = settings.hosts.unwrap_or(self.hosts);
+        self.admit_unknown = settings.admit_unknown.unwrap_or(self.admit_unknown);
+        self.insecure = settings.insecure.unwrap_or(self.insecure);
+        self.units_file = settings.units_file.or(self.units_file);
+        self.connections_max = settings.connections_max.unwrap_or(self.connections_max);
+        self.first_frame_ms = settings.first_frame_ms.unwrap_or(self.first_frame_ms);
+        self.idle_ms = settings.idle_ms.unwrap_or(self.idle_ms);
+        let positive = [
+            ("connections_max", self.connections_max as u64),
+            ("first_frame_ms", self.first_frame_ms),
+            ("idle_ms", self.idle_ms),
+        ];
+        match positive.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(wrong(key, origin, "must be above 0")),
+            None => Ok(self),
+        }
+    }
+
+    /// Refuses binds beyond loopback that nobody asked for.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the key and what to do.
+    pub fn validate(&self, origin: &Origin) -> Result<(), ConfigError> {
+        let beyond = |address: SocketAddr| !address.ip().is_loopback() && !self.insecure;
+        let advice = "is beyond loopback, which needs TLS and tokens; this version has neither: \
+                      bind to 127.0.0.1 behind a proxy that has, or say `insecure` (--insecure)";
+        let muster = self.listen.iter().filter(|one| one.address.protocol.name == "muster");
+        let muster = muster.map(|one| ("listen", one.address.address));
+        let api = [("http", self.http)].into_iter().chain(self.grpc.map(|grpc| ("grpc", grpc))).chain(muster);
+        for (key, address) in api {
+            if beyond(address) {
+                return Err(wrong(key, origin, format!("{address} {advice}")));
+            }
+        }
+        for one in &self.listen {
+            if beyond(one.address.address) && !one.insecure {
+                let advice = "is beyond loopback, and device formats know neither encryption nor identity: \
+                              set `insecure = true` on this listener if its network is closed";
+                return Err(wrong("listen", origin, format!("{} {advice}", one.address)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn listeners(settings: Vec<ListenSetting>, origin: &Origin) -> Result<Vec<Listen>, ConfigError> {
+    let one = |setting| {
+        let (text, insecure) = match setting {
+            ListenSetting::Address(text) => (text, false),
+            ListenSetting::Table(table) => (table.address, table.insecure),
+        };
+        let address = text.parse().map_err(|error| wrong("listen", origin, error))?;
+        Ok(Listen { address, insecure })
+    };
+    settings.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Result<Config, ConfigError> {
+        let folder = std::env::temp_dir().join(format!("muster-config-{}-{}", std::process::id(), text.len()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("muster.toml");
+        std::fs::write(&path, text).unwrap();
+        let config = Settings::of_file(&path).and_then(|set| Config::default().lay(set, &Origin::File(path)));
+        std::fs::remove_dir_all(folder).unwrap();
+        config
+    }
+
+    fn complaint(result: Result<Config, ConfigError>) -> String {
+        result.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name_and_place() {
+        let text = complaint(file("http = \"127.0.0.1:1\"\nhtpp = 1\n"));
+        assert!(text.contains("muster.toml") && text.contains("htpp") && text.contains("line 2"), "{text}");
+    }
+
+    #[test]
+    fn a_wrong_value_names_key_and_origin() {
+        let text = complaint(file("listen = [\"jt808=tcp://localhost:1\"]\n"));
+        assert!(text.contains("`listen` (file") && text.contains("localhost:1"), "{text}");
+        let settings = Settings { http: Some("8080".into()), ..Settings::default() };
+        let text = complaint(Config::default().lay(settings, &Origin::Flag));
+        assert_eq!(text, "`http` (command line): \"8080\" is no ADDRESS:PORT, as in 127.0.0.1:8080");
+    }
+
+    #[test]
+    fn unknown_variables_are_refused_and_known_ones_read() {
+        let variables = |key: &str, value: &str| vec![(key.to_owned(), value.to_owned())].into_iter();
+        let error = Settings::of_environment(variables("MUSTER_HTPP", "x")).unwrap_err().to_string();
+        assert!(error.contains("MUSTER_HTPP") && error.contains("MUSTER_HTTP"), "{error}");
+        let settings =
+            Settings::of_environment(variables("MUSTER_LISTEN", "taip=udp://127.0.0.1:0, nmea=tcp://127.0.0.1:0"));
+        let config = Config::default().lay(settings.unwrap(), &Origin::Environment).unwrap();
+        assert_eq!(config.listen.len(), 2);
+        assert!(Settings::of_environment(variables("MUSTER_INSECURE", "yes")).is_err());
+    }
+
+    #[test]
+    fn binds_beyond_loopback_need_a_word() {
+        let set = |text: &str| file(text).unwrap().validate(&Origin::Flag).map_err(|error| error.to_string());
+        assert!(set("http = \"0.0.0.0:8080\"").unwrap_err().contains("--insecure"));
+        assert!(set("http = \"0.0.0.0:8080\"\ninsecure = true").is_ok());
+        assert!(set("listen = [\"jt808=tcp://0.0.0.0:1\"]").unwrap_err().contains("insecure = true"));
+        assert!(set("listen = [{ address = \"jt808=tcp://0.0.0.0:1\", insecure = true }]").is_ok());
+        assert!(set("listen = [{ address = \"muster=tcp://0.0.0.0:1\", insecure = true }]").is_err());
+    }
+}

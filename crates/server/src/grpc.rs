@@ -1,0 +1,48 @@
+//! gRPC: the same questions and the same reports, as `proto/muster/v1` has them.
+
+mod found;
+mod gateways;
+mod queries;
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tonic::transport::server::{Server, TcpIncoming};
+use tracing::warn;
+
+use crate::run::Service;
+
+/// The generated services.
+pub(crate) mod stubs {
+    #![expect(unreachable_pub, clippy::all, reason = "generated")]
+    include!(concat!(env!("OUT_DIR"), "/muster.v1.rs"));
+}
+
+const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.descriptors"));
+
+pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
+    use stubs::{ingest_server::IngestServer, query_server::QueryServer};
+    let limit = model::limits::GRPC_BYTES_MAX;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<IngestServer<gateways::Gateways>>().await;
+    reporter.set_serving::<QueryServer<queries::Queries>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .build_v1()
+        .expect("the descriptors were made by the build");
+    let gateways = gateways::Gateways { service: Arc::clone(&service), stopped: stopped.clone() };
+    let ended = async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let served = Server::builder()
+        .add_service(health)
+        .add_service(reflection)
+        .add_service(IngestServer::new(gateways).max_decoding_message_size(limit))
+        .add_service(QueryServer::new(queries::Queries { service }).max_decoding_message_size(limit))
+        .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), ended)
+        .await;
+    if let Err(error) = served {
+        warn!(%error, "gRPC ended.");
+    }
+}

@@ -1,0 +1,118 @@
+use std::pin::Pin;
+use std::sync::Arc;
+
+use ingest::{Admission, Admitter, Intake};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, Streaming};
+use wire::muster::Session;
+use wire::proto::{self, GatewayDown, GatewayUp, gateway_down};
+use wire::{Context, Decoded, Reply};
+
+use super::stubs::ingest_server::Ingest;
+use crate::intake::{EngineIntake, Settlement};
+use crate::run::Service;
+
+/// The protocol name under which these reports are counted.
+const PROTOCOL: &str = "grpc";
+/// Acknowledgements that may wait before the stream is no longer read.
+const UNSETTLED_MAX: usize = model::limits::UNSETTLED_FRAMES_MAX;
+
+pub(super) struct Gateways {
+    pub(super) service: Arc<Service>,
+    pub(super) stopped: watch::Receiver<bool>,
+}
+
+/// An acknowledgement that waits for its settlement.
+type Waiting = (Settlement, GatewayDown);
+
+#[tonic::async_trait]
+impl Ingest for Gateways {
+    type ConnectStream = Pin<Box<dyn Stream<Item = Result<GatewayDown, Status>> + Send>>;
+
+    async fn connect(&self, request: Request<Streaming<GatewayUp>>) -> Result<Response<Self::ConnectStream>, Status> {
+        let (waiting, due) = mpsc::channel::<Result<Waiting, Status>>(UNSETTLED_MAX);
+        let stream = GatewayStream::new(&self.service);
+        let mut stopped = self.stopped.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stream.read(request.into_inner(), &waiting) => {}
+                () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
+                    let _ = waiting.send(Err(Status::unavailable("the server is stopping"))).await;
+                }
+            }
+        });
+        let acks = ReceiverStream::new(due).then(|waiting| async {
+            let (settlement, down) = waiting?;
+            settlement.await.map_err(|error| Status::unavailable(error.to_string()))?;
+            Ok(down)
+        });
+        Ok(Response::new(Box::pin(acks)))
+    }
+}
+
+/// One gateway's stream.
+struct GatewayStream {
+    service: Arc<Service>,
+    session: Session,
+    admitter: Admitter<EngineIntake>,
+}
+
+impl GatewayStream {
+    fn new(service: &Arc<Service>) -> Self {
+        let setting = &service.setting;
+        let admitter = Admitter::new(setting.intake.clone(), setting.counters.clone(), PROTOCOL);
+        Self { service: Arc::clone(service), session: Session::default(), admitter }
+    }
+
+    async fn read(mut self, mut up: Streaming<GatewayUp>, waiting: &mpsc::Sender<Result<Waiting, Status>>) {
+        self.service.setting.counters.opened(PROTOCOL);
+        let reason = loop {
+            let message = match up.next().await {
+                None => break "peer",
+                Some(Err(_)) => break "error",
+                Some(Ok(message)) => message,
+            };
+            let (due, lost) = match self.take(message).await {
+                Ok(None) => continue,
+                Ok(Some(one)) => (Ok(one), false),
+                Err(status) => (Err(status), true),
+            };
+            if waiting.send(due).await.is_err() {
+                break "peer";
+            }
+            if lost {
+                break "stream_lost";
+            }
+        };
+        self.service.setting.counters.closed(PROTOCOL, reason);
+    }
+
+    async fn take(&mut self, message: GatewayUp) -> Result<Option<Waiting>, Status> {
+        let (counters, received) = (&self.service.setting.counters, self.service.setting.clock.now());
+        counters.frame(PROTOCOL);
+        let mut decoded = Decoded::default();
+        if let Err(error) = self.session.read(message, &Context { received }, &mut decoded) {
+            counters.frame_dropped(PROTOCOL, error.reason());
+            return Err(Status::invalid_argument(error.to_string()));
+        }
+        let batch = decoded.replies.iter().find_map(|reply| match reply {
+            Reply::BatchAck { batch_sequence } => Some(*batch_sequence),
+            _ => None,
+        });
+        let Admission { heard, reports, refusals, .. } = self.admitter.admit(&mut decoded, received);
+        let settlement = self.service.setting.intake.submit(heard).await;
+        let settlement = settlement.map_err(|error| Status::unavailable(error.to_string()))?;
+        self.service.setting.counters.admitted(PROTOCOL, reports);
+        Ok(batch.map(|batch_sequence| {
+            let refused = refusals.into_iter().map(|refusal| proto::Refused {
+                index: refusal.place,
+                reason: refusal.reason.to_owned(),
+                detail: refusal.detail,
+            });
+            let ack = proto::Ack { batch_sequence, refused: refused.collect() };
+            (settlement, GatewayDown { payload: Some(gateway_down::Payload::Ack(ack)) })
+        }))
+    }
+}

@@ -1,0 +1,75 @@
+//! HTTP: routes are registered only through `utoipa-axum`, so that the OpenAPI document and the router cannot differ.
+
+mod ask;
+mod emergencies;
+mod features;
+mod guard;
+mod health;
+mod nearest;
+mod page;
+mod params;
+mod problem;
+mod reports;
+mod stats;
+mod units;
+mod within;
+
+pub(crate) use features::ages_of;
+pub(crate) use guard::Hosts;
+pub(crate) use stats::Rates;
+pub(crate) use units::UnitBody;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::run::Service;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(
+    title = "Muster",
+    description = "Which units are nearest, and which are in this area. Answers are GeoJSON, longitude before latitude; \
+                   errors are problem details (RFC 9457) that name field and value. Times are UTC, RFC 3339; lengths are \
+                   metres, ages seconds.",
+    license(name = "Apache-2.0 OR MIT")
+))]
+struct Document;
+
+fn routes() -> (Router<Arc<Service>>, OpenApi) {
+    OpenApiRouter::with_openapi(<Document as utoipa::OpenApi>::openapi())
+        .routes(routes!(nearest::nearest))
+        .routes(routes!(within::within))
+        .routes(routes!(units::list))
+        .routes(routes!(units::read, units::write, units::delete))
+        .routes(routes!(reports::take))
+        .routes(routes!(emergencies::list))
+        .routes(routes!(stats::read))
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .split_for_parts()
+}
+
+/// The OpenAPI 3.1 document of this server.
+#[must_use]
+pub fn openapi() -> OpenApi {
+    routes().1
+}
+
+pub(crate) fn router(service: &Arc<Service>) -> Router {
+    let (api, document) = routes();
+    let document = document.to_json().expect("the OpenAPI document is made of plain values");
+    let described = move || async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], document) };
+    api.route("/openapi.json", axum::routing::get(described))
+        .merge(page::routes())
+        .fallback(problem::no_such_place)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(model::limits::JSON_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), guard::check))
+        .with_state(Arc::clone(service))
+}

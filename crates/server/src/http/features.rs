@@ -1,0 +1,198 @@
+use std::collections::BTreeMap;
+
+use engine::UnitView;
+use geodesy::Datum;
+use index::Slot;
+use model::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::run::Service;
+
+/// A GeoJSON FeatureCollection of units.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Collection {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "FeatureCollection")]
+    kind: &'static str,
+    /// The instant at which all ages hold.
+    pub(crate) as_of: String,
+    /// The datum of the coordinates, as declared in the question.
+    #[schema(value_type = String, example = "wgs84")]
+    pub(crate) datum: &'static str,
+    pub(crate) features: Vec<Feature>,
+    /// How many units were left out, by reason. Nearest: those nearer than the farthest fresh unit of a full answer;
+    /// of an answer with fewer than `k` fresh ones, all within reach.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) omitted: Option<BTreeMap<&'static str, u64>>,
+    /// With `explain=true`: who was left out and why, at most 100.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) explained: Option<Vec<Explained>>,
+    /// Who counted as a candidate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) candidates: Option<&'static str>,
+    /// The cursor of the next page; null on the last one.
+    pub(crate) next: Option<String>,
+}
+
+/// A unit that was left out.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Explained {
+    pub(crate) unit: String,
+    #[schema(value_type = String)]
+    pub(crate) reason: &'static str,
+}
+
+/// A GeoJSON Feature of one unit; `geometry` is null while it has no place.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Feature {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "Feature")]
+    kind: &'static str,
+    id: String,
+    geometry: Option<Point>,
+    properties: Properties,
+}
+
+impl Feature {
+    /// The unit's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.id
+    }
+}
+
+/// A GeoJSON Point: longitude, latitude in degrees.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Point {
+    #[serde(rename = "type")]
+    #[schema(value_type = String, example = "Point")]
+    kind: &'static str,
+    coordinates: [f64; 2],
+}
+
+/// What is known of a unit. Null is unknown, never a guess.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Properties {
+    unit: String,
+    #[schema(value_type = String)]
+    kind: &'static str,
+    #[schema(value_type = String)]
+    status: &'static str,
+    org: Option<String>,
+    /// Geodesic metres from the place asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    distance_m: Option<f64>,
+    /// Degrees clockwise from north, from the place asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bearing_deg: Option<f64>,
+    /// When the place was true.
+    fix_time: Option<String>,
+    /// Seconds since then, at `as_of`.
+    fix_age_s: Option<f64>,
+    /// Seconds since anything was heard, at `as_of`.
+    contact_age_s: Option<f64>,
+    /// The fix is older than three expected intervals, at least 15 s.
+    stale: bool,
+    /// Nothing was heard for ten expected intervals, at least 50 s.
+    out_of_contact: bool,
+    /// Radius that holds the true place in 95 of 100 cases.
+    accuracy_m: Option<f32>,
+    /// Who says so: device, class or gateway.
+    #[schema(value_type = Option<String>)]
+    accuracy_basis: Option<&'static str>,
+    /// The device that the place comes from.
+    source: Option<String>,
+    /// Whose clock dates the fix: gnss, device, gateway or receipt.
+    #[schema(value_type = Option<String>)]
+    time_basis: Option<&'static str>,
+    speed_mps: Option<f32>,
+    course_deg: Option<f32>,
+    altitude_m: Option<f32>,
+    /// ellipsoid, msl, pressure or agl.
+    #[schema(value_type = Option<String>)]
+    altitude_ref: Option<&'static str>,
+    #[schema(value_type = Vec<String>)]
+    flags: Vec<&'static str>,
+    /// The emergency button of one of its devices was pressed and nobody cleared it.
+    emergency: bool,
+}
+
+/// Both ages of a unit in seconds; `None` where there is no place, or nothing was heard.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ages {
+    pub(crate) fix_s: Option<f64>,
+    pub(crate) contact_s: Option<f64>,
+}
+
+pub(crate) fn ages_of(slot: &Slot, as_of: Timestamp) -> Ages {
+    let seconds = |ms: i64| ms as f64 / 1_000.0;
+    Ages { fix_s: slot.fix_age_ms(as_of).map(seconds), contact_s: slot.contact_age_ms(as_of).map(seconds) }
+}
+
+/// What a feature is made with: the instant, the datum, and who is in distress.
+pub(crate) struct Maker<'a> {
+    service: &'a Service,
+    as_of: Timestamp,
+    datum: Datum,
+    distressed: Vec<model::UnitName>,
+}
+
+impl<'a> Maker<'a> {
+    pub(crate) fn new(service: &'a Service, as_of: Timestamp, datum: Datum) -> Self {
+        let live = service.engine.live();
+        let distressed = match live.emergencies().count() {
+            0 => Vec::new(),
+            _ => live.ringing().into_iter().filter_map(|emergency| emergency.unit).collect(),
+        };
+        Self { service, as_of, datum, distressed }
+    }
+
+    /// An answer of `features`, without anything left out.
+    pub(crate) fn collection(&self, features: Vec<Feature>, next: Option<String>) -> Collection {
+        Collection {
+            kind: "FeatureCollection",
+            as_of: self.as_of.to_string(),
+            datum: self.datum.as_str(),
+            features,
+            omitted: None,
+            explained: None,
+            candidates: None,
+            next,
+        }
+    }
+
+    pub(crate) fn feature(&self, view: &UnitView, distance_and_bearing: Option<(f64, f64)>) -> Feature {
+        let (unit, slot) = (&view.unit, &view.slot);
+        let ages = ages_of(slot, self.as_of);
+        let fix = slot.fix.as_ref();
+        let round = |metres: f64| (metres * 100.0).round() / 100.0;
+        let geometry = fix.map(|fix| {
+            let (lat, lon) = self.datum.from_wgs84(fix.position);
+            Point { kind: "Point", coordinates: [lon, lat] }
+        });
+        let properties = Properties {
+            unit: unit.name.to_string(),
+            kind: unit.kind.as_str(),
+            status: unit.status.as_str(),
+            org: unit.organisation.as_ref().map(ToString::to_string),
+            distance_m: distance_and_bearing.map(|(distance, _)| round(distance)),
+            bearing_deg: distance_and_bearing.map(|(_, bearing)| round(bearing)),
+            fix_time: fix.map(|fix| fix.time.to_string()),
+            fix_age_s: ages.fix_s,
+            contact_age_s: ages.contact_s,
+            stale: slot.is_stale(self.as_of),
+            out_of_contact: slot.is_out_of_contact(self.as_of),
+            accuracy_m: fix.and_then(|fix| fix.accuracy_m),
+            accuracy_basis: fix.and_then(|fix| fix.accuracy_basis).map(model::AccuracyBasis::as_str),
+            source: fix.and_then(|fix| self.service.engine.live().roster().device(fix.source)).map(|id| id.to_string()),
+            time_basis: fix.map(|fix| fix.time_basis.as_str()),
+            speed_mps: fix.and_then(|fix| fix.speed_mps),
+            course_deg: fix.and_then(|fix| fix.course_deg),
+            altitude_m: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.metres),
+            altitude_ref: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.reference.as_str()),
+            flags: fix.map(|fix| fix.flags.words().collect()).unwrap_or_default(),
+            emergency: self.distressed.contains(&unit.name),
+        };
+        Feature { kind: "Feature", id: unit.name.to_string(), geometry, properties }
+    }
+}

@@ -1,0 +1,107 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use model::limits;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::ages_of;
+use crate::run::Service;
+
+/// The state of the whole, for people at a screen. Made at most once a second.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Stats {
+    as_of: String,
+    /// Units on the roster.
+    pub(crate) units: usize,
+    /// Units with a place.
+    pub(crate) located: usize,
+    /// Positions applied since the start.
+    pub(crate) reports_total: u64,
+    /// Positions a second, over the last seconds.
+    pub(crate) reports_per_s: f64,
+    /// Emergencies that nobody cleared.
+    pub(crate) emergencies: usize,
+    /// Units by kind.
+    #[schema(value_type = BTreeMap<String, usize>)]
+    by_kind: BTreeMap<&'static str, usize>,
+    /// Seconds; null without a place.
+    pub(crate) fix_age_s: Option<AgeQuantiles>,
+}
+
+/// How old the shown places are.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub(crate) struct AgeQuantiles {
+    /// Half are younger.
+    pub(crate) p50: f64,
+    /// 99 of 100 are younger.
+    pub(crate) p99: f64,
+}
+
+/// Remembers what `Stats` needs from one time to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Rates {
+    last: std::sync::Mutex<Option<Sampled>>,
+}
+
+/// The last answer and when it was made.
+#[derive(Debug)]
+struct Sampled {
+    at: Instant,
+    stats: Stats,
+}
+
+impl Rates {
+    /// The state of the whole, at most a second old.
+    pub(crate) fn stats(&self, service: &Service) -> Stats {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(sampled) = last.as_ref().filter(|sampled| sampled.at.elapsed() < Duration::from_millis(900)) {
+            return sampled.stats.clone();
+        }
+        let mut stats = measure(service);
+        let now = Instant::now();
+        if let Some(before) = last.as_ref() {
+            let reports = stats.reports_total.saturating_sub(before.stats.reports_total);
+            let rate = reports as f64 / now.duration_since(before.at).as_secs_f64();
+            stats.reports_per_s = (rate * 10.0).round() / 10.0;
+        }
+        *last = Some(Sampled { at: now, stats: stats.clone() });
+        stats
+    }
+}
+
+fn measure(service: &Service) -> Stats {
+    let live = service.engine.live();
+    let as_of = live.now();
+    let (mut by_kind, mut ages, mut after) = (BTreeMap::new(), Vec::new(), None);
+    loop {
+        let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
+        let Some(last) = page.last() else { break };
+        after = Some(last.unit.name.clone());
+        for view in &page {
+            *by_kind.entry(view.unit.kind.as_str()).or_insert(0) += 1;
+            ages.extend(ages_of(&view.slot, as_of).fix_s);
+        }
+    }
+    ages.sort_by(f64::total_cmp);
+    let quantile = |share: f64| ages.get(((ages.len() as f64 * share) as usize).min(ages.len().saturating_sub(1)));
+    Stats {
+        as_of: as_of.to_string(),
+        units: live.roster().len(),
+        located: live.located(),
+        reports_total: live.counters().reports_total(),
+        reports_per_s: 0.0,
+        emergencies: live.emergencies().count(),
+        by_kind,
+        fix_age_s: quantile(0.5).zip(quantile(0.99)).map(|(p50, p99)| AgeQuantiles { p50: *p50, p99: *p99 }),
+    }
+}
+
+/// Units, reports a second, ages.
+#[utoipa::path(get, path = "/v1/stats", responses((status = 200, body = Stats)))]
+pub(crate) async fn read(State(service): State<Arc<Service>>) -> Json<Stats> {
+    Json(service.rates.stats(&service))
+}

@@ -1,0 +1,175 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use geodesy::Datum;
+use model::{DeviceId, OrganisationName, Status, Unit, UnitKind, UnitName, limits};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::ask::json;
+use super::features::{Collection, Feature, Maker};
+use super::params::Params;
+use super::problem::Problem;
+use crate::run::Service;
+
+/// A unit as it is written.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct UnitBody {
+    /// foot, car, motorcycle, armed_car, helicopter, drone, boat, post, video_post, community or unknown (default).
+    pub(crate) kind: Option<String>,
+    /// available, busy, off_duty or unknown (default).
+    pub(crate) status: Option<String>,
+    /// Name of the organisation.
+    pub(crate) org: Option<String>,
+    /// Words; at most 64 different ones in one server.
+    pub(crate) capabilities: Vec<String>,
+    /// Left out of default answers.
+    pub(crate) covert: bool,
+    /// Devices that it carries, `protocol:id`; they come on top of those it has.
+    pub(crate) devices: Vec<String>,
+}
+
+impl UnitBody {
+    /// Checks every word.
+    pub(crate) fn checked(self, name: UnitName) -> Result<(Unit, Vec<DeviceId>), Problem> {
+        let mut capabilities = self.capabilities;
+        capabilities.sort();
+        capabilities.dedup();
+        if let Some(word) = capabilities.iter().find(|word| word.is_empty() || word.len() > limits::NAME_BYTES_MAX) {
+            return Err(Problem::bad("capabilities", word, "a capability has 1 to 96 bytes"));
+        }
+        let device = |id: &String| DeviceId::new(id).map_err(|error| Problem::bad("devices", id, error));
+        let unit = Unit {
+            name,
+            kind: word("kind", self.kind)?.unwrap_or(UnitKind::Unknown),
+            status: word("status", self.status)?.unwrap_or(Status::Unknown),
+            organisation: match self.org {
+                None => None,
+                Some(org) => Some(OrganisationName::new(&org).map_err(|error| Problem::bad("org", &org, error))?),
+            },
+            capabilities,
+            covert: self.covert,
+        };
+        Ok((unit, self.devices.iter().map(device).collect::<Result<_, _>>()?))
+    }
+}
+
+fn word<T: std::str::FromStr<Err: ToString>>(field: &str, text: Option<String>) -> Result<Option<T>, Problem> {
+    let parse = |text: String| text.parse().map_err(|error: T::Err| Problem::bad(field, &text, error.to_string()));
+    text.map(parse).transpose()
+}
+
+fn name_of(text: &str) -> Result<UnitName, Problem> {
+    UnitName::new(text).map_err(|error| Problem::bad("unit", text, error))
+}
+
+/// All units by name, with their places.
+#[utoipa::path(
+    get,
+    path = "/v1/units",
+    params(
+        ("kind" = Option<String>, Query, description = "Only these kinds, separated by commas"),
+        ("org" = Option<String>, Query, description = "Only of these organisations"),
+        ("limit" = Option<u32>, Query, description = "Features on a page, 1 to 1000; default 1000"),
+        ("next" = Option<String>, Query, description = "The `next` of the page before"),
+    ),
+    responses((status = 200, body = Collection), (status = 400, body = Problem))
+)]
+pub(crate) async fn list(State(service): State<Arc<Service>>, mut params: Params) -> Result<Json<Collection>, Problem> {
+    let kinds: Vec<UnitKind> = params.words("kind")?;
+    let organisations: Vec<String> = params.words("org")?;
+    let limit = params.parsed("limit")?.unwrap_or(limits::PAGE_FEATURES_MAX);
+    if !(1..=limits::PAGE_FEATURES_MAX).contains(&limit) {
+        return Err(Problem::bad("limit", limit, format!("must be 1 to {}", limits::PAGE_FEATURES_MAX)));
+    }
+    let mut after = params.text("next")?.map(|text| name_of(&text)).transpose()?;
+    params.finish()?;
+    let live = service.engine.live();
+    let maker = Maker::new(&service, live.now(), Datum::Wgs84);
+    let wanted = |unit: &Unit| {
+        let in_organisation =
+            || unit.organisation.as_ref().is_some_and(|org| organisations.iter().any(|one| one == org.as_str()));
+        (kinds.is_empty() || kinds.contains(&unit.kind)) && (organisations.is_empty() || in_organisation())
+    };
+    let mut features = Vec::new();
+    loop {
+        let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
+        let Some(last) = page.last() else { break };
+        after = Some(last.unit.name.clone());
+        for view in page.iter().filter(|view| wanted(&view.unit)) {
+            if features.len() == limit {
+                let last: Option<&Feature> = features.last();
+                let next = last.map(|feature| feature.name().to_owned());
+                return Ok(Json(maker.collection(features, next)));
+            }
+            features.push(maker.feature(view, None));
+        }
+    }
+    Ok(Json(maker.collection(features, None)))
+}
+
+/// One unit and where it is.
+#[utoipa::path(
+    get,
+    path = "/v1/units/{unit}",
+    params(("unit" = String, Path, description = "Its name")),
+    responses((status = 200, body = Feature), (status = 404, body = Problem))
+)]
+pub(crate) async fn read(
+    State(service): State<Arc<Service>>,
+    Path(unit): Path<String>,
+) -> Result<Json<Feature>, Problem> {
+    let name = name_of(&unit)?;
+    let live = service.engine.live();
+    let view = live.unit(&name).ok_or_else(|| unknown(&name))?;
+    Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
+}
+
+/// Adds a unit, or changes one.
+#[utoipa::path(
+    put,
+    path = "/v1/units/{unit}",
+    params(("unit" = String, Path, description = "Its name: 1 to 96 bytes without blanks and slashes")),
+    request_body = UnitBody,
+    responses(
+        (status = 200, body = Feature),
+        (status = 400, body = Problem),
+        (status = 409, body = Problem, description = "A limit is reached, or another unit carries a device"),
+    )
+)]
+pub(crate) async fn write(
+    State(service): State<Arc<Service>>,
+    Path(unit): Path<String>,
+    body: Result<Json<UnitBody>, JsonRejection>,
+) -> Result<Json<Feature>, Problem> {
+    let (unit, devices) = json(body)?.checked(name_of(&unit)?)?;
+    let name = unit.name.clone();
+    let conflict = |error| Problem::new(StatusCode::CONFLICT, "conflict", "The unit cannot be taken", error);
+    service.engine.enrol(unit, &devices).map_err(conflict)?;
+    let live = service.engine.live();
+    let view = live.unit(&name).ok_or_else(|| unknown(&name))?;
+    Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
+}
+
+/// Takes a unit off the map. Its devices are unknown from then on.
+#[utoipa::path(
+    delete,
+    path = "/v1/units/{unit}",
+    params(("unit" = String, Path, description = "Its name")),
+    responses((status = 204), (status = 404, body = Problem))
+)]
+pub(crate) async fn delete(
+    State(service): State<Arc<Service>>,
+    Path(unit): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let name = name_of(&unit)?;
+    if service.engine.retire(&name).await { Ok(StatusCode::NO_CONTENT) } else { Err(unknown(&name)) }
+}
+
+fn unknown(name: &UnitName) -> Problem {
+    Problem::not_found(format!("there is no unit `{name}`"))
+}

@@ -1,0 +1,144 @@
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
+use engine::UnitView;
+use geodesy::{Area, Datum, Vertex};
+use model::{Position, UnitName, limits};
+use query::WithinAsk;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::ask::{Patience, datum, filter, json, observed, of_ask};
+use super::features::{Collection, Maker};
+use super::params::Params;
+use super::problem::Problem;
+use crate::run::Service;
+
+/// An area: a GeoJSON Polygon or MultiPolygon (first ring outline, others holes), or a Point with `radius_m`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", deny_unknown_fields)]
+pub(crate) enum AreaBody {
+    /// Rings of [longitude, latitude]; first and last place are equal.
+    Polygon {
+        /// Outline and holes.
+        coordinates: Vec<Vec<Place>>,
+    },
+    /// Several polygons.
+    MultiPolygon {
+        /// Polygons.
+        coordinates: Vec<Vec<Vec<Place>>>,
+    },
+    /// A circle.
+    Point {
+        /// Its centre.
+        coordinates: Place,
+        /// Geodesic metres, above 0, at most 1,000,000.
+        radius_m: f64,
+    },
+}
+
+/// Longitude, latitude and, if need be, an altitude that is ignored.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Place {
+    /// Longitude, latitude.
+    Flat([f64; 2]),
+    /// With an altitude.
+    High([f64; 3]),
+}
+
+/// Every unit in an area, by name. Units out of contact are there with their ages.
+#[utoipa::path(
+    post,
+    path = "/v1/within",
+    params(
+        ("datum" = Option<String>, Query, description = "wgs84 (default), gcj02 or bd09: of the area and of the answer"),
+        ("kind" = Option<String>, Query, description = "Only these kinds, separated by commas"),
+        ("status" = Option<String>, Query, description = "Only these statuses"),
+        ("capability" = Option<String>, Query, description = "Must have all of these"),
+        ("org" = Option<String>, Query, description = "Only of these organisations"),
+        ("max_age_s" = Option<f64>, Query, description = "Leave out older fixes; seconds, above 0"),
+        ("limit" = Option<u32>, Query, description = "Features on a page, 1 to 1000; default 1000"),
+        ("next" = Option<String>, Query, description = "The `next` of the page before"),
+        ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 250"),
+    ),
+    request_body = AreaBody,
+    responses(
+        (status = 200, body = Collection),
+        (status = 400, body = Problem, description = "The area or a parameter cannot be used"),
+        (status = 413, body = Problem, description = "The body is longer than 1 MiB"),
+        (status = 504, body = Problem, description = "Out of time: never a shorter answer"),
+    )
+)]
+pub(crate) async fn within(
+    State(service): State<Arc<Service>>,
+    patience: Patience,
+    params: Params,
+    body: Result<Json<AreaBody>, JsonRejection>,
+) -> Result<Json<Collection>, Problem> {
+    let answer = json(body).and_then(|area| answer(&service, &patience, params, area));
+    observed(&service, "within", &patience, answer).map(Json)
+}
+
+fn answer(service: &Service, patience: &Patience, mut params: Params, area: AreaBody) -> Result<Collection, Problem> {
+    let datum = datum(&mut params)?;
+    let mut ask = WithinAsk::new(area_of(area, datum)?).filter(filter(&mut params, service)?);
+    if let Some(limit) = params.parsed("limit")? {
+        ask = ask.limit(limit).map_err(|error| of_ask(&error))?;
+    }
+    if let Some(next) = params.text("next")? {
+        ask = ask.after(UnitName::new(&next).map_err(|error| Problem::bad("next", &next, error))?);
+    }
+    params.finish()?;
+    let live = service.engine.live();
+    let found = live.within(&ask, patience.left(limits::WITHIN_DEADLINE))?;
+    let maker = Maker::new(service, found.as_of, datum);
+    let features = found.found.iter().filter_map(|one| {
+        let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
+        Some(maker.feature(&view, one.distance_m.zip(one.bearing_deg)))
+    });
+    let mut answer = maker.collection(features.collect(), found.next.map(|name| name.to_string()));
+    answer.omitted = Some(found.omitted.iter().map(|(reason, units)| (reason.as_str(), units)).collect());
+    Ok(answer)
+}
+
+fn area_of(body: AreaBody, datum: Datum) -> Result<Area, Problem> {
+    let area = match body {
+        AreaBody::Point { coordinates, radius_m } => {
+            let centre = place(&coordinates, datum)?;
+            Area::circle(centre, radius_m)
+        }
+        AreaBody::Polygon { coordinates } => Area::polygons(&[rings(&coordinates, datum)?]),
+        AreaBody::MultiPolygon { coordinates } => {
+            let polygons = coordinates.iter().map(|polygon| rings(polygon, datum));
+            Area::polygons(&polygons.collect::<Result<Vec<_>, _>>()?)
+        }
+    };
+    area.map_err(|error| Problem::bad("coordinates", "", error))
+}
+
+fn rings(polygon: &[Vec<Place>], datum: Datum) -> Result<Vec<Vec<Vertex>>, Problem> {
+    let ring = |ring: &Vec<Place>| ring.iter().map(|place| vertex(place, datum)).collect();
+    polygon.iter().map(ring).collect()
+}
+
+/// In WGS-84 a corner may lie at +180 degrees; the other datums end far from there.
+fn vertex(corner: &Place, datum: Datum) -> Result<Vertex, Problem> {
+    let (Place::Flat([lon, lat]) | Place::High([lon, lat, _])) = *corner;
+    match datum {
+        Datum::Wgs84 => Vertex::from_degrees(lat, lon).ok_or_else(|| outside(lat, lon)),
+        _ => place(corner, datum).map(Vertex::from),
+    }
+}
+
+fn place(place: &Place, datum: Datum) -> Result<Position, Problem> {
+    let (Place::Flat([lon, lat]) | Place::High([lon, lat, _])) = *place;
+    datum.to_wgs84(lat, lon).ok_or_else(|| outside(lat, lon))
+}
+
+fn outside(lat: f64, lon: f64) -> Problem {
+    let detail = "must be [longitude, latitude] in degrees, -180 to 180 and -90 to 90";
+    Problem::bad("coordinates", format!("[{lon}, {lat}]"), detail)
+}

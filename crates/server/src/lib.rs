@@ -1,0 +1,15 @@
+//! The API: HTTP/GeoJSON, gRPC, configuration, the page. The only crate that knows JSON.
+
+mod clock;
+pub mod config;
+mod grpc;
+mod http;
+mod intake;
+mod metrics;
+mod run;
+mod units_file;
+
+pub use clock::SystemClock;
+pub use http::openapi;
+pub use run::{Addresses, Figures, Server, StartError};
+pub use units_file::UnitsFileError;
