@@ -25,6 +25,9 @@ struct Cli {
     command: Command,
 }
 
+/// Open files asked of the system; it gives what it allows.
+const OPEN_FILES_WANTED: u64 = 65_536;
+
 #[derive(Subcommand)]
 enum Command {
     /// Server and simulated city in one process; prints the map's address
@@ -49,7 +52,12 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_writer(std::io::stderr)
         .init();
-    let done = match Cli::parse().command {
+    let command = Cli::parse().command;
+    // A city has thousands of connections; the usual soft limit of 1,024 files would end them.
+    if let Err(error) = rlimit::increase_nofile_limit(OPEN_FILES_WANTED) {
+        tracing::warn!(%error, "The limit of open files stays as it is.");
+    }
+    let done = match command {
         Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Simulate(command) => command.run(),

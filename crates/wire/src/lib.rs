@@ -18,6 +18,7 @@
     )
 )]
 
+mod civil;
 mod cursor;
 mod error;
 mod frame;

@@ -77,7 +77,7 @@ impl Drawing<'_> {
 
     /// Joins two crossroads, unless the river lies between.
     fn join_on_land(&mut self, a: u32, b: u32, class: RoadClass) {
-        if !self.river.is_near(self.point(a), 0.0) {
+        if self.river.crossings(self.point(a), self.point(b)) == 0 {
             self.edges.push((a, b, class));
         }
     }
