@@ -1,1 +1,1 @@
-//! benches
+//! Benches only; see `benches/README.md`.

@@ -314,14 +314,14 @@ mod tests {
 
     #[test]
     fn holes_are_outside_and_edges_inside() {
-        let area = Area::polygons(&vec![vec![square(0.0, 0.0, 10.0, 10.0), square(4.0, 4.0, 6.0, 6.0)]]).unwrap();
+        let area = Area::polygons(&[vec![square(0.0, 0.0, 10.0, 10.0), square(4.0, 4.0, 6.0, 6.0)]]).unwrap();
         assert!(holds(&area, 1.0, 1.0) && holds(&area, 0.0, 5.0) && holds(&area, 4.0, 5.0));
         assert!(!holds(&area, 5.0, 5.0) && !holds(&area, -0.1, 5.0));
     }
 
     #[test]
     fn the_antimeridian_is_crossed_the_short_way_or_cut() {
-        let short = Area::polygons(&vec![vec![square(179.0, -1.0, -179.0, 1.0)]]).unwrap();
+        let short = Area::polygons(&[vec![square(179.0, -1.0, -179.0, 1.0)]]).unwrap();
         let cut = vec![vec![square(179.0, -1.0, 180.0, 1.0)], vec![square(-180.0, -1.0, -179.0, 1.0)]];
         for area in [short, Area::polygons(&cut).unwrap()] {
             assert!(holds(&area, 0.0, 179.5) && holds(&area, 0.0, -179.5) && holds(&area, 0.0, 180.0));
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_polar_cap_with_its_edge_along_the_pole_is_whole() {
-        let cap = Area::polygons(&vec![vec![square(-180.0, 60.0, 180.0, 90.0)]]).unwrap();
+        let cap = Area::polygons(&[vec![square(-180.0, 60.0, 180.0, 90.0)]]).unwrap();
         assert!(
             holds(&cap, 90.0, 17.0) && holds(&cap, 61.0, 179.9) && holds(&cap, 61.0, -180.0) && holds(&cap, 75.0, 0.0)
         );
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn faults_are_named_by_their_place() {
         let bow = ring(&[(0.0, 0.0), (1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)]);
-        let error = Area::polygons(&vec![vec![square(0.0, 0.0, 9.0, 9.0), bow]]).unwrap_err();
+        let error = Area::polygons(&[vec![square(0.0, 0.0, 9.0, 9.0), bow]]).unwrap_err();
         assert_eq!(error.to_string(), "polygon 1, ring 2 crosses itself: edge 1 and edge 3");
         let open = vec![vec![ring(&[(0.0, 0.0), (1.0, 1.0), (1.0, 0.0)])]];
         assert!(Area::polygons(&open).unwrap_err().to_string().contains("3 points"));
@@ -369,7 +369,7 @@ mod tests {
             };
             let wrap = |lon: f64| (lon + 180.0).rem_euclid(360.0) - 180.0;
             let vertex = |(x, y): (f64, f64)| Vertex::from_degrees(lat + y, wrap(lon + x)).unwrap();
-            let area = Area::polygons(&vec![vec![(0..=count).map(|at| vertex(corner(at))).collect()]]).unwrap();
+            let area = Area::polygons(&[vec![(0..=count).map(|at| vertex(corner(at))).collect()]]).unwrap();
             // Where the ray from the centre meets the edge between two corners.
             let sector = ((turn / TAU * count as f64) as usize).min(count - 1);
             let (a, b) = (corner(sector), corner(sector + 1));

@@ -131,7 +131,8 @@ impl<'a> Search<'a> {
         });
         for (unit, reason) in by_filter.chain(left_out) {
             omitted.count(reason);
-            if ask.explain == Explain::Name {
+            // Covert units are counted, never named: a right of their own.
+            if ask.explain == Explain::Name && reason != OmittedReason::Covert {
                 omitted.name(unit, reason);
             }
         }

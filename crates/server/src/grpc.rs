@@ -15,7 +15,7 @@ use crate::run::Service;
 
 /// The generated services.
 pub(crate) mod stubs {
-    #![expect(unreachable_pub, clippy::all, reason = "generated")]
+    #![expect(unreachable_pub, clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/muster.v1.rs"));
 }
 
@@ -46,3 +46,6 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         warn!(%error, "gRPC ended.");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@
     expect(
         clippy::indexing_slicing,
         clippy::unwrap_used,
+        clippy::panic,
         clippy::arithmetic_side_effects,
         reason = "a test may stop at its first surprise"
     )

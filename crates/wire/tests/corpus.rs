@@ -82,10 +82,8 @@ fn decode(protocol: &Protocol, decoder: &mut dyn Decoder, bytes: &[u8]) -> Resul
 fn difference(row: &Row, result: &Result<Decoded, String>) -> Option<String> {
     let assert = row.line["assert"].as_str().unwrap();
     let fixes = result.as_ref().map(|decoded| decoded.reports.as_slice()).unwrap_or_default();
-    if assert == "position" || assert == "positions" {
-        if fixes.is_empty() {
-            return Some(format!("must give a fix: {:?}", result.as_ref().map(|decoded| decoded.kind)));
-        }
+    if (assert == "position" || assert == "positions") && fixes.is_empty() {
+        return Some(format!("must give a fix: {:?}", result.as_ref().map(|decoded| decoded.kind)));
     }
     let expected = [&row.line["expect"]].into_iter().filter(|one| one.is_object());
     let derived = row.line["derived"].as_array().into_iter().flatten();
@@ -97,10 +95,10 @@ fn difference(row: &Row, result: &Result<Decoded, String>) -> Option<String> {
         if !near(fix.position.lat_deg(), "lat") || !near(fix.position.lon_deg(), "lon") {
             return Some(format!("place {} instead of {want}", fix.position));
         }
-        if let Some(time) = want["time"].as_str().and_then(Timestamp::from_rfc3339) {
-            if fix.time != Some(time) {
-                return Some(format!("time {:?} instead of {time}", fix.time));
-            }
+        if let Some(time) = want["time"].as_str().and_then(Timestamp::from_rfc3339)
+            && fix.time != Some(time)
+        {
+            return Some(format!("time {:?} instead of {time}", fix.time));
         }
         if want["valid"].as_bool().is_some_and(|valid| valid != fix.valid) {
             return Some(format!("valid {} instead of {want}", fix.valid));
