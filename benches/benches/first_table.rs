@@ -80,18 +80,9 @@ fn decode(name: &str, frame: &[u8], reports: usize) {
 }
 
 fn decoders() {
-    let hex = "0200002e01380013800000010000000001000c00030260f55c06f015bc00340265010f261123142530010400003039250400000000300119310111";
-    let mut jt808: Vec<u8> = hex
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).expect("ascii"), 16).expect("hex"))
-        .collect();
-    jt808.push(jt808.iter().fold(0, |sum, byte| sum ^ byte));
-    // The body is 46 bytes long as declared, the items a little shorter: pad to it.
-    let body = 12 + 0x2e;
-    jt808.pop();
-    jt808.resize(body, 0);
-    jt808.push(jt808.iter().fold(0, |sum, byte| sum ^ byte));
+    let hex = "0200002e0138001380007d027d0100000001000c00030260f55c06f015bc00340265010f26112314253001040000303925040000000030011931011a78";
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+    let jt808: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
     decode("jt808", &jt808, 1);
     decode("nmea", b"$GPRMC,064411.000,A,3717.240078,N,00603.046984,W,0.000,1,010313,,,A*6C", 1);
     decode("taip", b">RPV15714+3739438-1220384601512612;ID=1234;*7F<", 1);
