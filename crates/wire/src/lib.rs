@@ -19,9 +19,9 @@
     )
 )]
 
-mod civil;
 mod cursor;
 mod error;
+mod fix;
 mod frame;
 mod protocol;
 mod text;

@@ -1,18 +1,34 @@
-//! NMEA 0183 from vehicle modems and radios, and the ways in which they say who they are.
+//! NMEA 0183 from radios and vehicle modems, with the ways in which they say who they are.
 //!
 //! ```text
-//! $ talker type , fields ... * XOR      $GPRMC,064411.000,A,3717.240078,N,00603.046984,W,0.000,1,010313,,,A*6C
+//! [identity] $ talker type , field , ... [* XOR [, tail]] CR LF
 //! ```
-//! The sentences carry no identity: it is glued in front, or a line of its own comes before (or after) them.
+//! The talker has two letters, the type three; the XOR is over the characters between `$` and `*`, and
+//! a sentence without one is taken. Fields are read by their commas, never by their width: units
+//! leave out leading zeros and send more decimals than the standard shows.
+//!
+//! Nothing in a standard sentence says who sent it. These do, and what they say holds for the rest
+//! of the session:
+//!
+//! | where | which |
+//! |---|---|
+//! | in front of the `$` | the last run of 15 letters or digits, else the longest of 6 to 32 with a digit in it |
+//! | behind the checksum | the first field of 15 digits |
+//! | a sentence of its own | `$PGID,` `$DEVID,` `$PSIWMDID,` `$PCPTI,` `$IMEI=` and, behind the place it signs, `$GPFID,` |
+//! | a line of its own | `IMEI nnn`, or 8 to 20 hexadecimal digits |
+//! | the first field | `$ID,` and `QZE,` |
+//!
+//! A place that came before anybody signed is given without a device, and the caller refuses it; the
+//! last such one is given again, now signed, when a `$GPFID` follows.
+
+use std::str::Split;
 
 use model::limits::DEVICE_FRAME_BYTES_MAX;
-use model::{
-    Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SignalKind, TimeBasis, Timestamp,
-};
+use model::{Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SignalKind, Timestamp};
 
-use crate::civil::nearest_day;
+use crate::fix::{self, degrees_minutes_e7, time_of_day_ms};
 use crate::frame::{Datagram, Framing, lines};
-use crate::text::xor;
+use crate::text::{self, digits, hex_byte, scaled, scaled_signed, xor};
 use crate::{Context, DecodeError, Decoded, Decoder, Protocol, Transport};
 
 /// The entry in the list of protocols.
@@ -24,279 +40,434 @@ pub const PROTOCOL: Protocol = Protocol {
     decoder: || Box::new(Session::default()),
 };
 
-const KNOT_MPS: f32 = 1_852.0 / 3_600.0;
-/// Satellite receivers count weeks to 1024: a date this much too early is one turn behind.
-const WEEK_TURN_MS: i64 = 1_024 * 7 * 86_400_000;
-/// An RMC older than this has turned (19 years; units of 2009 that report the truth stay as they are).
-const TURNED_MS: i64 = 19 * 365 * 86_400_000;
-
-/// What is remembered between the lines of one connection.
+/// What is remembered between the lines of one session.
 #[derive(Debug, Default)]
 struct Session {
     device: Option<DeviceId>,
-    /// Time of the last RMC: it dates sentences that have no date.
-    dated: Option<Timestamp>,
-    /// The last place that nobody's name went with; an identity that comes after it claims it.
-    unnamed: Option<PositionReport>,
+    /// How far the last dated fix lay after its receipt; it dates what has a time of day only.
+    lead_ms: i64,
+    /// The last report that came before anybody signed.
+    unsigned: Option<PositionReport>,
 }
 
 impl Decoder for Session {
     fn decode(&mut self, frame: &[u8], context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError> {
-        let line = std::str::from_utf8(frame).map_err(|_| DecodeError::malformed("line", "not ASCII"))?.trim();
-        if !line.is_ascii() {
-            return Err(DecodeError::malformed("line", line));
-        }
-        match line.find('$') {
-            None => self.identity_line(line, decoded)?,
-            Some(at) => {
-                let (front, sentence) = line.split_at_checked(at).unwrap_or(("", line));
-                if let Some(id) = glued_id(front) {
-                    self.device = Some(device(id)?);
-                }
-                self.sentence(sentence, context, decoded)?;
+        let start = frame.iter().rposition(|byte| *byte == b'$');
+        let (front, rest) = frame.split_at_checked(start.unwrap_or(0)).unwrap_or((&[], frame));
+        let text =
+            std::str::from_utf8(rest).map_err(|_| DecodeError::malformed("line", &rest.escape_ascii().to_string()))?;
+        let place = match text.strip_prefix('$') {
+            Some(sentence) => {
+                let (content, tail) = checked(sentence)?;
+                let signed = id_in_front(front).or_else(|| id_in_tail(tail));
+                self.sentence(content, signed, context.received, decoded)
             }
-        }
+            None => self.line(text.trim(), context.received, decoded),
+        };
         decoded.device.clone_from(&self.device);
-        if self.device.is_some() {
-            let device = self.device.clone();
-            decoded.signals.push(DeviceSignal { device, kind: SignalKind::Contact, time: None });
+        if let Some(report) = place? {
+            self.push(report, decoded);
+        }
+        if let Some(device) = &self.device {
+            let contact = DeviceSignal { device: Some(device.clone()), kind: SignalKind::Contact, time: None };
+            decoded.signals.push(contact);
         }
         Ok(())
     }
 }
+
+/// What a line says of a place.
+type Place = Result<Option<PositionReport>, DecodeError>;
 
 impl Session {
-    /// `$PGID,..`, `$DEVID,..`, `$IMEI=..`, `$PCPTI,..`, `$GPFID,ID..`: an identity; else a sentence.
-    fn sentence(&mut self, sentence: &str, context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError> {
-        let (content, tail) = checked(sentence)?;
-        let mut fields = content.split([',', '=']);
-        let word = fields.next().unwrap_or_default();
-        let id = match word {
-            "PGID" | "DEVID" | "IMEI" => fields.next().map(|id| id.trim_start_matches("0x")),
-            "PCPTI" => fields.next().and_then(|name| name.split(' ').next_back()),
-            "GPFID" => fields.next().map(|id| id.strip_prefix("ID").unwrap_or(id)),
-            _ => None,
-        };
-        if let Some(id) = id {
-            return self.identify(id, decoded);
+    /// A line without `$`.
+    fn line(&mut self, line: &str, received: Timestamp, decoded: &mut Decoded) -> Place {
+        if line.starts_with("QZE,") {
+            return self.sentence(line, None, received, decoded);
         }
-        if let Some(id) = tail_id(tail) {
-            self.device = Some(device(id)?);
-        }
-        let fields: Vec<&str> = content.split(',').collect();
-        let kind = word.get(2..).unwrap_or_default();
-        let report = match kind {
-            "RMC" => self.rmc(&fields, context)?,
-            "GGA" => self.gga(&fields, context)?,
-            "GLL" => self.gll(&fields, context)?,
-            _ => {
-                decoded.kind = "other";
-                return Ok(());
-            }
+        let digits =
+            line.bytes().all(|byte| byte.is_ascii_hexdigit()) && line.bytes().any(|byte| byte.is_ascii_digit());
+        let id = match line.strip_prefix("IMEI") {
+            Some(rest) => Some(rest.trim_start_matches([' ', ':', '='])),
+            None => (digits && (8..=20).contains(&line.len())).then_some(line),
         };
-        decoded.kind = match kind {
-            "RMC" => "rmc",
-            "GGA" => "gga",
-            _ => "gll",
-        };
-        let Some(report) = report else { return Ok(()) };
-        self.unnamed = if self.device.is_none() { Some(report.clone()) } else { None };
-        decoded.push(0, PositionReport { device: self.device.clone(), ..report });
-        Ok(())
-    }
-
-    /// An identity claims the place that came before it without one.
-    fn identify(&mut self, id: &str, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        let id = id.ok_or_else(|| DecodeError::malformed("line", line))?;
         decoded.kind = "identity";
-        self.device = Some(device(id)?);
-        if let Some(report) = self.unnamed.take() {
-            decoded.push(0, PositionReport { device: self.device.clone(), ..report });
+        self.sign(id)?;
+        Ok(None)
+    }
+
+    /// What stands between `$` and `*`.
+    fn sentence(&mut self, content: &str, signed: Option<&str>, received: Timestamp, decoded: &mut Decoded) -> Place {
+        let end = content.find([',', '=']).unwrap_or(content.len());
+        let (address, rest) = content.split_at_checked(end).unwrap_or((content, ""));
+        let is_address = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+        if !(2..=12).contains(&address.len()) || !address.bytes().all(is_address) {
+            return Err(DecodeError::malformed("sentence", content));
+        }
+        if let Some(id) = signed {
+            self.sign(id)?;
+        }
+        let mut fields = Fields::over(rest.get(1..).unwrap_or_default());
+        let (kind, place) = match address {
+            "PGID" | "DEVID" | "PSIWMDID" | "PCPTI" | "IMEI" => {
+                ("identity", self.sign(fields.take("identity")?).map(|()| None))
+            }
+            "GPFID" => ("identity", self.sign_what_came_before(fields.take("identity")?)),
+            "PUBX" => ("pubx", self.pubx(&mut fields, received)),
+            "TRCCR" => ("trccr", trccr(&mut fields, received)),
+            "QZE" => ("qze", self.qze(&mut fields, received)),
+            "ID" => ("wmcs", self.wmcs(&mut fields, received)),
+            _ => match sentence_type(address) {
+                "RMC" => ("rmc", self.rmc(&mut fields, received)),
+                "GGA" => ("gga", self.gga(&mut fields, received)),
+                "GLL" => ("gll", self.gll(&mut fields, received)),
+                "RMA" => ("rma", rma(&mut fields)),
+                "VTG" => ("vtg", Ok(None)),
+                _ => ("other", Ok(None)),
+            },
+        };
+        decoded.kind = kind;
+        place
+    }
+
+    /// From now on the session belongs to `id`.
+    fn sign(&mut self, id: &str) -> Result<(), DecodeError> {
+        self.unsigned = None;
+        if !self.device.as_ref().is_some_and(|device| text::is_called(device, PROTOCOL.name, id)) {
+            self.device = Some(text::device(PROTOCOL.name, id)?);
         }
         Ok(())
     }
 
-    /// A line without a sentence: `IMEI 351467108700000`, or a bare number of at least eight digits.
-    fn identity_line(&mut self, line: &str, decoded: &mut Decoded) -> Result<(), DecodeError> {
-        let id = line.strip_prefix("IMEI").map_or(line, str::trim);
-        let is_number = id.len() >= 8 && id.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if is_number { self.identify(id, decoded) } else { Err(DecodeError::malformed("line", line)) }
+    /// `$GPFID`: signs the place before it as well.
+    fn sign_what_came_before(&mut self, id: &str) -> Place {
+        let unsigned = self.unsigned.take();
+        self.sign(id).map(|()| unsigned)
     }
 
-    /// RMC: time, status, latitude, N/S, longitude, E/W, knots, course, date ddmmyy. An empty place is none.
-    fn rmc(&mut self, fields: &[&str], context: &Context) -> Result<Option<PositionReport>, DecodeError> {
-        let date = date(field(fields, 9))?;
-        let time = match (date, ms_of_day(field(fields, 1))?) {
-            (Some(date), Some(ms)) => Some(turned(date.shifted_ms(ms), context.received)),
-            _ => None,
+    fn push(&mut self, mut report: PositionReport, decoded: &mut Decoded) {
+        report.device.clone_from(&self.device);
+        self.unsigned = report.device.is_none().then(|| report.clone());
+        decoded.push(0, report);
+    }
+
+    /// A time of day with the day that puts it nearest to where the session's clock should be now:
+    /// its last dated fix and the time since then; the receipt, if there was none.
+    fn dated(&self, time: &str, received: Timestamp) -> Result<Option<Timestamp>, DecodeError> {
+        if time.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(fix::near(time_of_day_ms(time)?, received.shifted_ms(self.lead_ms))))
+    }
+
+    /// ```text
+    /// time , A|V , lat , N|S , lon , E|W , knots , course , ddmmyy [, variation , E|W [, mode [, status]]]
+    /// ```
+    fn rmc(&mut self, fields: &mut Fields<'_>, received: Timestamp) -> Place {
+        let time = fields.take("time")?;
+        let is_fixed = is_fixed(fields.take("status")?)?;
+        let place = fields.place()?;
+        let speed_mps = speed(fields.take("speed")?, KNOT_MPS)?;
+        let course_deg = decimal("course", fields.take("course")?)?;
+        let date = fields.take("date")?;
+        let mode = fields.after(2);
+        let time = match (time, date) {
+            ("", _) | (_, "") => self.dated(time, received)?,
+            _ => fix::of_date(date, time_of_day_ms(time)?)?.map(|time| fix::unrolled(time, received)),
         };
-        self.dated = time.or(self.dated);
-        let Some(position) = place(fields, 3)? else { return Ok(None) };
-        let speed_mps = number("speed", field(fields, 7))?.map(|knots| knots * KNOT_MPS);
-        let course_deg = number("course", field(fields, 8))?.filter(|_| speed_mps.is_some_and(|speed| speed > 0.0));
-        let mut report = fix(position, field(fields, 2) == "A", time);
-        report.speed_mps = speed_mps;
-        report.course_deg = course_deg.map(|course| course.rem_euclid(360.0));
-        Ok(Some(report))
+        let Some(position) = place else { return Ok(None) };
+        let report = fix::report(position, is_fixed && mode != "N", time, mode_flags(mode));
+        // A receiver without a fix may never have known the date.
+        if let (true, Some(time)) = (report.valid, time) {
+            self.lead_ms = time.ms_since(received);
+        }
+        Ok(Some(fix::moving(report, speed_mps, course_deg)))
     }
 
-    /// GGA: time, latitude, N/S, longitude, E/W, quality, satellites, HDOP, altitude. Its date is the last RMC's.
-    fn gga(&self, fields: &[&str], context: &Context) -> Result<Option<PositionReport>, DecodeError> {
-        let Some(position) = place(fields, 2)? else { return Ok(None) };
-        let quality = field(fields, 6);
-        let mut report = fix(position, !matches!(quality, "" | "0"), self.undated(field(fields, 1), context)?);
-        report.flags.set_if(quality == "6", Flags::ESTIMATED);
-        let altitude = number("altitude", field(fields, 9))?;
-        report.altitude = altitude.map(|metres| Altitude { metres, reference: AltitudeRef::Msl });
-        Ok(Some(report))
+    /// ```text
+    /// time , lat , N|S , lon , E|W , quality , satellites , HDOP , altitude above the sea , M , ...
+    /// ```
+    fn gga(&self, fields: &mut Fields<'_>, received: Timestamp) -> Place {
+        let time = self.dated(fields.take("time")?, received)?;
+        let place = fields.place()?;
+        let quality = match fields.take("quality")? {
+            "" => 0,
+            quality => digits(quality).ok_or_else(|| DecodeError::malformed("quality", quality))?,
+        };
+        fields.take("satellites")?;
+        fields.take("dilution")?;
+        let altitude = altitude(fields.take("altitude")?, AltitudeRef::Msl)?;
+        fields.take("altitude unit")?;
+        let Some(position) = place else { return Ok(None) };
+        let mut flags = Flags::default();
+        // 6 dead reckoning, 7 typed in by hand, 8 simulated.
+        flags.set_if((6..=8).contains(&quality), Flags::ESTIMATED);
+        Ok(Some(PositionReport { altitude, ..fix::report(position, quality != 0, time, flags) }))
     }
 
-    /// GLL: latitude, N/S, longitude, E/W, time, status.
-    fn gll(&self, fields: &[&str], context: &Context) -> Result<Option<PositionReport>, DecodeError> {
-        let Some(position) = place(fields, 1)? else { return Ok(None) };
-        Ok(Some(fix(position, field(fields, 6) == "A", self.undated(field(fields, 5), context)?)))
+    /// ```text
+    /// lat , N|S , lon , E|W , time , A|V [, mode]
+    /// ```
+    fn gll(&self, fields: &mut Fields<'_>, received: Timestamp) -> Place {
+        let place = fields.place()?;
+        let time = self.dated(fields.take("time")?, received)?;
+        let is_fixed = is_fixed(fields.take("status")?)?;
+        let mode = fields.after(0);
+        let Some(position) = place else { return Ok(None) };
+        Ok(Some(fix::report(position, is_fixed && mode != "N", time, mode_flags(mode))))
     }
 
-    /// A time of day on the day nearest to the last RMC, or to the receipt where there was none.
-    fn undated(&self, text: &str, context: &Context) -> Result<Option<Timestamp>, DecodeError> {
-        let anchor = self.dated.unwrap_or(context.received);
-        Ok(ms_of_day(text)?.map(|ms| nearest_day(ms, anchor)))
+    /// u-blox; only message 00 has a place. Its accuracy is left out: the confidence of it is not stated.
+    ///
+    /// ```text
+    /// 00 , time , lat , N|S , lon , E|W , altitude above the ellipsoid , status , accuracy 2 , km/h , course , ...
+    /// ```
+    fn pubx(&self, fields: &mut Fields<'_>, received: Timestamp) -> Place {
+        if fields.take("message")? != "00" {
+            return Ok(None);
+        }
+        let time = self.dated(fields.take("time")?, received)?;
+        let place = fields.place()?;
+        let altitude = altitude(fields.take("altitude")?, AltitudeRef::Ellipsoid)?;
+        let status = fields.take("status")?;
+        fields.take("horizontal accuracy")?;
+        fields.take("vertical accuracy")?;
+        let speed_mps = speed(fields.take("speed")?, KMH_MPS)?;
+        let course_deg = decimal("course", fields.take("course")?)?;
+        let Some(position) = place else { return Ok(None) };
+        let mut flags = Flags::default();
+        flags.set_if(matches!(status, "DR" | "RK"), Flags::ESTIMATED);
+        // NF: no fix; TT: time only.
+        let report = fix::report(position, !matches!(status, "NF" | "TT"), time, flags);
+        Ok(Some(fix::moving(PositionReport { altitude, ..report }, speed_mps, course_deg)))
+    }
+
+    /// Speed and course are left out: their units are not known.
+    ///
+    /// ```text
+    /// identity , event , ddmmyyyy , hhmmss , degrees , degrees , speed , course , A|V , ...
+    /// ```
+    fn qze(&mut self, fields: &mut Fields<'_>, received: Timestamp) -> Place {
+        self.sign(fields.take("identity")?)?;
+        fields.take("event")?;
+        let date = fields.take("date")?;
+        let time = time_of_day_ms(fields.take("time")?)?;
+        let position = fields.place_in_degrees()?;
+        fields.take("speed")?;
+        fields.take("course")?;
+        let is_fixed = is_fixed(fields.take("status")?)?;
+        let malformed = || DecodeError::malformed("date", date);
+        let (day_month, year) = date.split_at_checked(4).ok_or_else(malformed)?;
+        let (day, month) = day_month.split_at_checked(2).ok_or_else(malformed)?;
+        let time = civil(year, month, day, time).ok_or_else(malformed)?.map(|time| fix::unrolled(time, received));
+        Ok(Some(fix::report(position, is_fixed, time, Flags::default())))
+    }
+
+    /// Fields after their names, in no order we rely on; what is not read here is skipped.
+    ///
+    /// ```text
+    /// identity , ... GPSEX , A|V , D , ddmmyy , T , hhmmss , La , degrees , N|S , Lo , degrees , E|W
+    /// ```
+    fn wmcs(&mut self, fields: &mut Fields<'_>, received: Timestamp) -> Place {
+        self.sign(fields.take("identity")?)?;
+        let (mut is_fix, mut date, mut time) = (false, "", "");
+        let (mut lat_e7, mut lon_e7) = (None, None);
+        while let Some(name) = fields.next() {
+            match name {
+                "GPSEX" => is_fix = is_fixed(fields.take("status")?)?,
+                "D" => date = fields.take("date")?,
+                "T" => time = fields.take("time")?,
+                "La" => lat_e7 = Some(fields.signed_degrees("latitude", ["N", "S"])?),
+                "Lo" => lon_e7 = Some(fields.signed_degrees("longitude", ["E", "W"])?),
+                _ => {}
+            }
+        }
+        let (Some(lat_e7), Some(lon_e7)) = (lat_e7, lon_e7) else { return Ok(None) };
+        let position = fix::position(lat_e7, lon_e7)?;
+        let time = fix::of_date(date, time_of_day_ms(time)?)?.map(|time| fix::unrolled(time, received));
+        Ok(Some(fix::report(position, is_fix, time, Flags::default())))
     }
 }
 
-fn fix(position: Position, valid: bool, time: Option<Timestamp>) -> PositionReport {
-    let is_null = valid && position.is_null_island();
-    let mut report = PositionReport::at(position);
-    report.valid = valid && !is_null;
-    report.time = time;
-    report.time_basis = if report.valid { TimeBasis::Gnss } else { TimeBasis::Device };
-    report.flags.set_if(is_null, Flags::NULL_PLACE);
-    report.flags.set_if(time.is_none(), Flags::TIME_MISSING);
-    report
+/// LORAN-C units send it; it has no time at all.
+///
+/// ```text
+/// A|V , lat , N|S , lon , E|W , difference A , difference B , knots , course , ...
+/// ```
+fn rma(fields: &mut Fields<'_>) -> Place {
+    let is_fixed = is_fixed(fields.take("status")?)?;
+    let place = fields.place()?;
+    fields.take("difference a")?;
+    fields.take("difference b")?;
+    let speed_mps = speed(fields.take("speed")?, KNOT_MPS)?;
+    let course_deg = decimal("course", fields.take("course")?)?;
+    let report = |position| fix::report(position, is_fixed, None, Flags::default());
+    Ok(place.map(|position| fix::moving(report(position), speed_mps, course_deg)))
 }
 
-/// A date one or more turns of the week counter too early, set right.
-fn turned(time: Timestamp, received: Timestamp) -> Timestamp {
-    if received.ms_since(time) > TURNED_MS { time.shifted_ms(WEEK_TURN_MS) } else { time }
+/// Speed, course and altitude follow, in units that are not known: they are left out.
+///
+/// ```text
+/// yyyymmddhhmmss.sss , A|V , degrees , degrees , ...
+/// ```
+fn trccr(fields: &mut Fields<'_>, received: Timestamp) -> Place {
+    let stamp = fields.take("time")?;
+    let is_fixed = is_fixed(fields.take("status")?)?;
+    let position = fields.place_in_degrees()?;
+    let malformed = || DecodeError::malformed("time", stamp);
+    let (date, time) = stamp.split_at_checked(8).ok_or_else(malformed)?;
+    let (year, month_day) = date.split_at_checked(4).ok_or_else(malformed)?;
+    let (month, day) = month_day.split_at_checked(2).ok_or_else(malformed)?;
+    let time = civil(year, month, day, time_of_day_ms(time)?).ok_or_else(malformed)?;
+    Ok(Some(fix::report(position, is_fixed, time.map(|time| fix::unrolled(time, received)), Flags::default())))
 }
 
-/// The content between `$` and `*`, and what follows the checksum. No `*` is no checksum, and is accepted:
-/// real modems leave it out.
+/// `None` for what are no digits, `Some(None)` for what is no date.
+fn civil(year: &str, month: &str, day: &str, time_of_day_ms: i64) -> Option<Option<Timestamp>> {
+    let year = i16::try_from(digits(year)?).ok()?;
+    let pair = |text: &str| i8::try_from(digits(text)?).ok();
+    Some(fix::of_civil(year, pair(month)?, pair(day)?, time_of_day_ms))
+}
+
+/// Takes the checksum off a sentence: gives what is before it, and the tail behind it.
 fn checked(sentence: &str) -> Result<(&str, &str), DecodeError> {
-    let content = sentence.strip_prefix('$').unwrap_or(sentence);
-    let Some((content, after)) = content.split_once('*') else { return Ok((content, "")) };
-    let after = after.trim_start();
-    let digits = after.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(after.len()).min(2);
-    let (sum, tail) = after.split_at_checked(digits).unwrap_or((after, ""));
-    let found = u8::from_str_radix(sum, 16).map_err(|_| DecodeError::malformed("checksum", after))?;
-    // Some put blanks around the `*`, outside of what they summed.
-    let computed = [content, content.trim_end()].map(|content| xor(content.as_bytes()));
-    match computed.contains(&found) {
-        true => Ok((content.trim_end(), tail)),
-        false => Err(DecodeError::Checksum { found, computed: xor(content.as_bytes()) }),
+    let Some((content, rest)) = sentence.split_once('*') else { return Ok((sentence.trim(), "")) };
+    let (content, rest) = (content.trim_end(), rest.trim());
+    let (digits, tail) = rest.split_at_checked(2).ok_or(DecodeError::Truncated { field: "checksum" })?;
+    let found = hex_byte(digits).ok_or_else(|| DecodeError::malformed("checksum", rest))?;
+    let computed = xor(content.as_bytes());
+    if found == computed { Ok((content, tail)) } else { Err(DecodeError::Checksum { found, computed }) }
+}
+
+/// The type of a standard sentence, whoever talks. A `P` in front makes a sentence a maker's own:
+/// Garmin's `PGRMC` is no RMC.
+fn sentence_type(address: &str) -> &str {
+    match address.split_at_checked(2) {
+        Some((talker, kind)) if kind.len() == 3 && !talker.starts_with('P') => kind,
+        _ => "",
     }
 }
 
-/// `123456789$..`, `990000561287964,$..`, `4711/022789000688081/$..`: the last element is the device.
-fn glued_id(front: &str) -> Option<&str> {
-    front.trim_end_matches([',', '/']).rsplit(['/', ',']).next().filter(|id| !id.is_empty())
+/// Who signed in front of the `$`: `123456789`, `990000561287964,`, `4711/022789000688081/`. Line noise is nobody.
+fn id_in_front(front: &[u8]) -> Option<&str> {
+    let front = std::str::from_utf8(front).ok().filter(|front| front.is_ascii() && !front.contains('$'))?;
+    let is_id = |run: &&str| (6..=32).contains(&run.len()) && run.bytes().any(|byte| byte.is_ascii_digit());
+    let runs = || front.split(|c: char| !c.is_ascii_alphanumeric()).filter(is_id);
+    runs().rfind(|run| run.len() == IMEI_DIGITS).or_else(|| runs().max_by_key(|run| run.len()))
 }
 
-/// `*71,11,865733027593268,1,090,086`: the field of 15 digits is the IMEI.
-fn tail_id(tail: &str) -> Option<&str> {
-    tail.split(',').find(|field| field.len() == 15 && field.bytes().all(|digit| digit.is_ascii_digit()))
+/// Who signed behind the checksum: `,11,865733027593268,1,090,086`.
+fn id_in_tail(tail: &str) -> Option<&str> {
+    let is_imei = |field: &&str| field.len() == IMEI_DIGITS && field.bytes().all(|byte| byte.is_ascii_digit());
+    tail.split(',').find(is_imei)
 }
 
-fn device(id: &str) -> Result<DeviceId, DecodeError> {
-    DeviceId::of(PROTOCOL.name, id).map_err(|_| DecodeError::malformed("identity", id))
+const IMEI_DIGITS: usize = 15;
+const KNOT_MPS: f64 = 1_852.0 / 3_600.0;
+const KMH_MPS: f64 = 1.0 / 3.6;
+
+/// `D` is a fix with corrections.
+fn is_fixed(status: &str) -> Result<bool, DecodeError> {
+    match status {
+        "A" | "D" => Ok(true),
+        "V" => Ok(false),
+        other => Err(DecodeError::malformed("status", other)),
+    }
 }
 
-fn field<'a>(fields: &[&'a str], at: usize) -> &'a str {
-    fields.get(at).map_or("", |field| field.trim())
+/// Mode of NMEA 2.3: E dead reckoning, M typed in by hand, S simulated.
+fn mode_flags(mode: &str) -> Flags {
+    if matches!(mode, "E" | "M" | "S") { Flags::ESTIMATED } else { Flags::default() }
 }
 
-fn number(name: &'static str, text: &str) -> Result<Option<f32>, DecodeError> {
+fn speed(text: &str, unit_mps: f64) -> Result<Option<f32>, DecodeError> {
     if text.is_empty() {
         return Ok(None);
     }
-    let number = text.parse::<f32>().ok().filter(|number| number.is_finite());
-    number.map(Some).ok_or_else(|| DecodeError::malformed(name, text))
+    let value_e6 = scaled(text, 6).ok_or_else(|| DecodeError::malformed("speed", text))?;
+    fix::speed_mps(value_e6 as f64 * unit_mps / 1e6).map(Some)
 }
 
-/// Latitude, N/S, longitude, E/W from field `at` on; `None` when both are empty.
-fn place(fields: &[&str], at: usize) -> Result<Option<Position>, DecodeError> {
-    let from = |offset: usize| field(fields, at.saturating_add(offset));
-    if from(0).is_empty() && from(2).is_empty() {
+fn decimal(field: &'static str, text: &str) -> Result<Option<f32>, DecodeError> {
+    if text.is_empty() {
         return Ok(None);
     }
-    let lat_e7 = degrees_e7("latitude", from(0), from(1), ["N", "S"])?;
-    let lon_e7 = degrees_e7("longitude", from(2), from(3), ["E", "W"])?;
-    let range = || DecodeError::out_of_range("position", format!("{lat_e7}e-7, {lon_e7}e-7"));
-    let (Ok(lat), Ok(lon)) = (i32::try_from(lat_e7), i32::try_from(lon_e7)) else { return Err(range()) };
-    Position::from_e7(lat, lon).map(Some).ok_or_else(range)
+    let value_e6 = scaled_signed(text, 6).ok_or_else(|| DecodeError::malformed(field, text))?;
+    Ok(Some((value_e6 as f64 / 1e6) as f32))
 }
 
-/// `dddmm.mmmm`, exact to 1e-7 degree: the last two digits before the point are minutes, all before
-/// them degrees; widths vary between makers.
-fn degrees_e7(name: &'static str, text: &str, letter: &str, [plus, minus]: [&str; 2]) -> Result<i64, DecodeError> {
-    let bad = || DecodeError::malformed(name, text);
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let all_digits = |text: &str| text.bytes().all(|digit| digit.is_ascii_digit());
-    if whole.is_empty() || whole.len() > 5 || !all_digits(whole) || !all_digits(fraction) {
-        return Err(bad());
+fn altitude(text: &str, reference: AltitudeRef) -> Result<Option<Altitude>, DecodeError> {
+    let Some(metres) = decimal("altitude", text)? else { return Ok(None) };
+    let is_altitude = (-20_000.0..=100_000.0).contains(&metres);
+    if is_altitude {
+        Ok(Some(Altitude { metres, reference }))
+    } else {
+        Err(DecodeError::out_of_range("altitude_m", text))
     }
-    let (degrees, minutes) = whole.split_at_checked(whole.len().saturating_sub(2)).ok_or_else(bad)?;
-    let degrees: i64 = if degrees.is_empty() { 0 } else { degrees.parse().map_err(|_| bad())? };
-    let minutes: i64 = minutes.parse().map_err(|_| bad())?;
-    if minutes >= 60 {
-        return Err(DecodeError::out_of_range(name, text));
+}
+
+/// Reads the fields of a sentence in order, without the blanks around them.
+#[derive(Debug)]
+struct Fields<'a> {
+    rest: Split<'a, char>,
+}
+
+impl<'a> Fields<'a> {
+    fn over(text: &'a str) -> Self {
+        Self { rest: text.split(',') }
     }
-    // Nine decimals of a minute are far below 1e-7 degree.
-    let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(9).collect();
-    let nano_minutes = minutes.saturating_mul(1_000_000_000).saturating_add(padded.parse::<i64>().map_err(|_| bad())?);
-    // 1e-9 minute is 1/6 of 1e-9 * 100 of 1e-7 degree; half up.
-    let e7 = degrees.saturating_mul(10_000_000).saturating_add(nano_minutes.saturating_add(3_000).wrapping_div(6_000));
-    match letter {
-        letter if letter == plus => Ok(e7),
-        letter if letter == minus => Ok(e7.saturating_neg()),
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.rest.next().map(str::trim)
+    }
+
+    /// The next field, which may be empty but must be there.
+    fn take(&mut self, field: &'static str) -> Result<&'a str, DecodeError> {
+        self.next().ok_or(DecodeError::Truncated { field })
+    }
+
+    /// The field behind `skipped` more; empty when it is not there.
+    fn after(&mut self, skipped: usize) -> &'a str {
+        self.rest.nth(skipped).map_or("", str::trim)
+    }
+
+    /// Latitude and longitude in degrees and minutes; `None` when both are empty.
+    fn place(&mut self) -> Result<Option<Position>, DecodeError> {
+        let (lat, north) = (self.take("latitude")?, self.take("hemisphere")?);
+        let (lon, east) = (self.take("longitude")?, self.take("hemisphere")?);
+        if lat.is_empty() && lon.is_empty() {
+            return Ok(None);
+        }
+        let lat_e7 = signed(degrees_minutes_e7("latitude", lat)?, north, ["N", "S"])?;
+        let lon_e7 = signed(degrees_minutes_e7("longitude", lon)?, east, ["E", "W"])?;
+        fix::position(lat_e7, lon_e7).map(Some)
+    }
+
+    /// Latitude and longitude in degrees with a sign.
+    fn place_in_degrees(&mut self) -> Result<Position, DecodeError> {
+        let mut degrees_e7 = |field| {
+            let text = self.take(field)?;
+            scaled_signed(text, 7).ok_or_else(|| DecodeError::malformed(field, text))
+        };
+        let (lat_e7, lon_e7) = (degrees_e7("latitude")?, degrees_e7("longitude")?);
+        fix::position(lat_e7, lon_e7)
+    }
+
+    /// Degrees in 1e-7, and the hemisphere behind them.
+    fn signed_degrees(&mut self, field: &'static str, hemispheres: [&str; 2]) -> Result<i64, DecodeError> {
+        let text = self.take(field)?;
+        let degrees_e7 = scaled(text, 7).ok_or_else(|| DecodeError::malformed(field, text))?;
+        signed(degrees_e7, self.take("hemisphere")?, hemispheres)
+    }
+}
+
+fn signed(magnitude: i64, hemisphere: &str, [plus, minus]: [&str; 2]) -> Result<i64, DecodeError> {
+    match hemisphere {
+        letter if letter == plus => Ok(magnitude),
+        letter if letter == minus => Ok(magnitude.saturating_neg()),
         other => Err(DecodeError::malformed("hemisphere", other)),
     }
-}
-
-/// `hhmmss` with decimals, as milliseconds after midnight; `None` when empty.
-fn ms_of_day(text: &str) -> Result<Option<i64>, DecodeError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let [hour, minute, second] = pairs("time", whole)?;
-    if hour > 23 || minute > 59 || second > 60 {
-        return Err(DecodeError::out_of_range("time", text));
-    }
-    let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(3).collect();
-    let ms: i64 = padded.parse().map_err(|_| DecodeError::malformed("time", text))?;
-    let seconds = hour.saturating_mul(3_600).saturating_add(minute.saturating_mul(60)).saturating_add(second);
-    Ok(Some(seconds.saturating_mul(1_000).saturating_add(ms)))
-}
-
-/// `ddmmyy` as midnight UTC: 80 to 99 are of the last century. `None` when empty.
-fn date(text: &str) -> Result<Option<Timestamp>, DecodeError> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let [day, month, year] = pairs("date", text)?;
-    let century = if year >= 80 { 1900 } else { 2000 };
-    let parts = (i16::try_from(year.saturating_add(century)), i8::try_from(month), i8::try_from(day));
-    let (Ok(year), Ok(month), Ok(day)) = parts else { return Err(DecodeError::out_of_range("date", text)) };
-    let midnight = Timestamp::from_civil((year, month, day), (0, 0, 0), 0);
-    midnight.map(Some).ok_or_else(|| DecodeError::out_of_range("date", text))
-}
-
-/// Three pairs of digits.
-fn pairs(name: &'static str, text: &str) -> Result<[i64; 3], DecodeError> {
-    let mut columns = crate::text::Columns::over(text);
-    let mut next = || columns.unsigned(name, 2).map(i64::from);
-    let three = [next()?, next()?, next()?];
-    if columns.rest().is_empty() { Ok(three) } else { Err(DecodeError::malformed(name, text)) }
 }
 
 #[cfg(test)]

@@ -1,227 +1,315 @@
-//! TAIP, the Trimble ASCII Interface Protocol, from vehicle modems.
+//! TAIP, Trimble's ASCII interface, as vehicle modems speak it.
 //!
 //! ```text
-//! > R PV ttttt aaaaaaaa ooooooooo sss hhh f a ;ID=1234 ;*7F <
+//! > R id data ;ID=name ;#number ;*hh <
 //! ```
-//! qualifier, two letters, columns, then the tail. The checksum is the XOR of all from `>` to `*`, both
-//! included; some makers leave the `*` out of it.
+//! `R` is an answer or report; other qualifiers are for the receiver and have no place. The checksum
+//! is the XOR of all from `>` to `*`; Lantrix units leave the `*` out of it, so either is right. A
+//! message without one is taken, and so is one without `<` at the end of a datagram. The name holds
+//! for the rest of the session.
+//!
+//! A unit that numbers its messages (`;#xxxx`) sends them again until it is answered.
 
 use model::limits::DEVICE_FRAME_BYTES_MAX;
-use model::{
-    Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SignalKind, TimeBasis, Timestamp,
-};
+use model::{Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, PositionReport, SignalKind, Timestamp};
 
-use crate::civil::nearest_day;
+use crate::fix::{self, degrees_minutes_e7, time_of_day_ms};
 use crate::frame::{Datagram, Framing, between_angles};
-use crate::text::{Columns, xor};
+use crate::text::{self, Columns, hex_byte, xor};
 use crate::{Context, DecodeError, Decoded, Decoder, Protocol, Reply, Transport};
 
 /// The entry in the list of protocols.
 pub const PROTOCOL: Protocol = Protocol {
     name: "taip",
-    title: "Trimble TAIP",
+    title: "TAIP (Trimble ASCII interface)",
     transports: &[Transport::Tcp, Transport::Udp],
     framing: Framing { bytes_max: DEVICE_FRAME_BYTES_MAX, cut: between_angles, datagram: Datagram::AsStream },
     decoder: || Box::new(Session::default()),
 };
 
-const MPH_MPS: f32 = 0.447_04;
-const FOOT_M: f32 = 0.304_8;
-/// 1980-01-06T00:00:00Z, where satellite weeks begin.
+const MPH_MPS: f64 = 0.447_04;
+const KMH_MPS: f64 = 1.0 / 3.6;
+const DAY_MS: i64 = 86_400_000;
+/// 1980-01-06, where GPS weeks begin.
 const GPS_EPOCH_MS: i64 = 315_964_800_000;
-const DAY_S: i64 = 86_400;
+/// Longest message number that is sent back.
+const NUMBER_BYTES_MAX: usize = 16;
 
-/// What is remembered between the messages of one connection.
+/// What is remembered between the messages of one session.
 #[derive(Debug, Default)]
 struct Session {
     device: Option<DeviceId>,
 }
 
-/// What follows the columns.
-#[derive(Debug, Default)]
-struct Tail<'a> {
-    id: Option<&'a str>,
-    /// `#0002` or `#IP1:089F`: the sender wants an answer.
-    number: Option<&'a str>,
-}
-
 impl Decoder for Session {
     fn decode(&mut self, frame: &[u8], context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError> {
-        let line = std::str::from_utf8(frame).map_err(|_| DecodeError::malformed("message", "not ASCII"))?.trim();
-        if !line.is_ascii() {
-            return Err(DecodeError::malformed("message", line));
+        let message = Message::read(frame)?;
+        if let Some(id) = message.id
+            && !self.device.as_ref().is_some_and(|device| text::is_called(device, PROTOCOL.name, id))
+        {
+            self.device = Some(text::device(PROTOCOL.name, id)?);
         }
-        let line = line.strip_suffix('<').unwrap_or(line);
-        let content = line.strip_prefix('>').ok_or_else(|| DecodeError::malformed("message", line))?;
-        check(line)?;
-        let (body, tail) = content.split_once(';').unwrap_or((content, ""));
-        let tail = tail_of(tail);
-        if let Some(id) = tail.id {
-            let id = DeviceId::of(PROTOCOL.name, id).map_err(|_| DecodeError::malformed("ID", id))?;
-            self.device = Some(id);
-        }
-        let mut columns = Columns::over(body);
-        let (qualifier, word) = (columns.text("qualifier", 1)?, columns.text("message", 2)?);
-        let report = match (qualifier, word) {
-            ("R" | "D", "PV") => Some(short(columns, |columns| time_of_day(columns, context))?),
-            ("R" | "D", "EV") => Some(short(columns, event_time)?),
-            ("R" | "D", "LN") => Some(long(columns, context)?),
-            ("R" | "D", "GP") => Some(dated(columns)?),
-            ("R" | "D", "CQ" | "CV" | "BR") => {
-                columns.unsigned("event", 2)?;
-                Some(dated(columns)?)
-            }
-            _ => None,
-        };
-        decoded.kind = match (report.is_some(), word) {
-            (true, "PV") => "position_velocity",
-            (true, "EV") => "event",
-            (true, "LN") => "long_navigation",
-            (true, _) => "dated_position",
-            (false, _) => "other",
-        };
         decoded.device.clone_from(&self.device);
-        if let Some(report) = report {
-            decoded.push(0, PositionReport { device: self.device.clone(), ..report });
+        let (kind, place) = place(message.data, context.received);
+        decoded.kind = kind;
+        match place {
+            Ok(None) => {}
+            Ok(Some(report)) => decoded.push(0, PositionReport { device: self.device.clone(), ..report }),
+            // What is numbered is answered whatever it holds, or it would come again for ever.
+            Err(error) if message.number.is_some() => decoded.faults.push((0, error)),
+            Err(error) => return Err(error),
         }
-        if let Some(device) = self.device.clone() {
-            decoded.signals.push(DeviceSignal { device: Some(device), kind: SignalKind::Contact, time: None });
+        if let Some(device) = &self.device {
+            let contact = DeviceSignal { device: Some(device.clone()), kind: SignalKind::Contact, time: None };
+            decoded.signals.push(contact);
         }
-        decoded.replies.extend(answer(&tail).map(Reply::Always));
+        decoded.replies.extend(message.reply().map(Reply::Always));
         Ok(())
     }
 }
 
-/// No checksum is accepted: many modems are set to leave it out.
-fn check(line: &str) -> Result<(), DecodeError> {
-    let Some((summed, sum)) = line.rsplit_once('*') else { return Ok(()) };
-    let found = u8::from_str_radix(sum.trim(), 16).map_err(|_| DecodeError::malformed("checksum", sum))?;
-    let without = xor(summed.as_bytes());
-    let with = without ^ b'*';
-    if found == with || found == without { Ok(()) } else { Err(DecodeError::Checksum { found, computed: with }) }
+/// A message taken apart.
+#[derive(Debug, Clone, Copy)]
+struct Message<'a> {
+    /// From the qualifier to the first `;`.
+    data: &'a str,
+    id: Option<&'a str>,
+    /// With its `#`.
+    number: Option<&'a str>,
+    /// Whether the number stands before the name, as it then does in the answer.
+    is_number_first: bool,
+    /// Whether its checksum leaves the `*` out.
+    is_lantrix: bool,
 }
 
-fn tail_of(tail: &str) -> Tail<'_> {
-    let mut found = Tail::default();
-    for part in tail.split(';') {
-        if let Some(id) = part.strip_prefix("ID=") {
-            // `ID=0005;..` and `ID=5555*51`: the checksum may follow without its semicolon.
-            found.id = id.split('*').next().filter(|id| !id.is_empty());
-        } else if part.starts_with('#') {
-            found.number = part.split('*').next();
+impl<'a> Message<'a> {
+    fn read(frame: &'a [u8]) -> Result<Self, DecodeError> {
+        let malformed = || DecodeError::malformed("message", &frame.escape_ascii().to_string());
+        let text =
+            std::str::from_utf8(frame).ok().map(str::trim).filter(|text| text.is_ascii()).ok_or_else(malformed)?;
+        let text = text.strip_suffix('<').unwrap_or(text);
+        let (summed, is_lantrix) = checked(text)?;
+        let mut parts = summed.strip_prefix('>').ok_or_else(malformed)?.split(';');
+        let data = parts.next().unwrap_or_default();
+        let mut message = Self { data, id: None, number: None, is_number_first: false, is_lantrix };
+        for part in parts {
+            if let Some(id) = part.strip_prefix("ID=") {
+                message.id = Some(id);
+            } else if part.starts_with('#') {
+                message.number = Some(part);
+                message.is_number_first = message.id.is_none();
+            }
         }
+        Ok(message)
     }
-    found
-}
 
-/// A numbered message is acknowledged by its number, `#IP..` in its own way.
-fn answer(tail: &Tail<'_>) -> Option<Vec<u8>> {
-    let (id, number) = (tail.id?, tail.number?);
-    if number.starts_with("#IP") {
-        return Some(format!(">SAK;ID={id};{number}<").into_bytes());
+    /// `>ACK;ID=..;#xxxx;*hh<`, or `>SAK;ID=..;#IP..<` to units that number with `#IP`. The checksum is
+    /// made as the unit makes its own.
+    fn reply(&self) -> Option<Vec<u8>> {
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b':' || byte == b'#';
+        let number = self.number.filter(|number| number.len() <= NUMBER_BYTES_MAX && number.bytes().all(is_plain))?;
+        let is_ip = number.starts_with("#IP");
+        let word = if is_ip { "SAK" } else { "ACK" };
+        let mut reply = match self.id {
+            None => format!(">{word};{number}"),
+            Some(id) if self.is_number_first => format!(">{word};{number};ID={id}"),
+            Some(id) => format!(">{word};ID={id};{number}"),
+        };
+        if !is_ip {
+            reply.push(';');
+            let sum = xor(reply.as_bytes()) ^ if self.is_lantrix { 0 } else { b'*' };
+            reply.push_str(&format!("*{sum:02X}"));
+        }
+        reply.push('<');
+        Some(reply.into_bytes())
     }
-    let summed = format!(">ACK;ID={id};{number};*");
-    let sum = xor(summed.as_bytes());
-    Some(format!("{summed}{sum:02X}<").into_bytes())
 }
 
-/// PV and EV after their time: latitude sign 2.5, longitude sign 3.5, mph 3, degrees 3, source 1, age 1.
-fn short(
-    mut columns: Columns<'_>,
-    time: impl FnOnce(&mut Columns<'_>) -> Result<Timestamp, DecodeError>,
-) -> Result<PositionReport, DecodeError> {
-    let time = time(&mut columns)?;
-    let (lat_e5, lon_e5) = (columns.signed("latitude", 7)?, columns.signed("longitude", 8)?);
-    let (mph, heading) = (columns.unsigned("speed", 3)?, columns.unsigned("heading", 3)?);
-    let (source, age) = (columns.unsigned("source", 1)?, columns.unsigned("age", 1)?);
-    let position = Position::from_e5(lat_e5, lon_e5)
-        .ok_or_else(|| DecodeError::out_of_range("position", format!("{lat_e5}e-5, {lon_e5}e-5")))?;
-    let mut report = fix(position, source != 9 && age != 0, Some(time));
-    motion(&mut report, mph as f32, heading as f32);
-    report.flags.set_if(matches!(source, 6 | 8), Flags::ESTIMATED);
-    report.flags.set_if(age == 1, Flags::OLD);
-    Ok(report)
-}
-
-/// LN: time 5.3, latitude sign 2.7, longitude sign 3.7, altitude sign 6.2 feet, mph 3.1, vertical sign 3.1,
-/// heading 3.1, then satellites, and source and age at the end.
-fn long(mut columns: Columns<'_>, context: &Context) -> Result<PositionReport, DecodeError> {
-    let second = i64::from(columns.unsigned("time", 5)?);
-    let ms = second_of_day(second)?.saturating_add(i64::from(columns.unsigned("time", 3)?));
-    let (lat_e7, lon_e7) = (columns.signed("latitude", 9)?, columns.signed("longitude", 10)?);
-    let altitude_cft = columns.signed("altitude", 8)?;
-    let dmph = columns.unsigned("speed", 4)?;
-    columns.signed("vertical speed", 4)?;
-    let heading_d = columns.unsigned("heading", 4)?;
-    let range = || DecodeError::out_of_range("position", format!("{lat_e7}e-7, {lon_e7}e-7"));
-    let (Ok(lat), Ok(lon)) = (i32::try_from(lat_e7), i32::try_from(lon_e7)) else { return Err(range()) };
-    let position = Position::from_e7(lat, lon).ok_or_else(range)?;
-    let mut end = columns.rest().chars().rev();
-    let (age, source) = (end.next(), end.next());
-    let mut report = fix(position, source != Some('9') && age != Some('0'), Some(nearest_day(ms, context.received)));
-    motion(&mut report, dmph as f32 / 10.0, heading_d as f32 / 10.0);
-    report.altitude = Some(Altitude { metres: altitude_cft as f32 / 100.0 * FOOT_M, reference: AltitudeRef::Msl });
-    report.flags.set_if(age == Some('1'), Flags::OLD);
-    Ok(report)
-}
-
-/// GP, and CQ, CV, BR behind an event number: ddmmyy hhmmss (zeros before the first fix of a cold unit), latitude sign 2.5, longitude sign 3.5, speed 3, heading 3; what follows is the maker's.
-fn dated(mut columns: Columns<'_>) -> Result<PositionReport, DecodeError> {
-    let mut two = |field| columns.unsigned(field, 2).and_then(|value| small(field, value));
-    let (day, month, year) = (two("date")?, two("date")?, two("date")?);
-    let (hour, minute, second) = (two("time")?, two("time")?, two("time")?);
-    let time = Timestamp::from_civil((i16::from(year).saturating_add(2000), month, day), (hour, minute, second), 0);
-    let (lat_e5, lon_e5) = (columns.signed("latitude", 7)?, columns.signed("longitude", 8)?);
-    let position = Position::from_e5(lat_e5, lon_e5)
-        .ok_or_else(|| DecodeError::out_of_range("position", format!("{lat_e5}e-5, {lon_e5}e-5")))?;
-    Ok(fix(position, true, time))
-}
-
-fn small(field: &'static str, value: u32) -> Result<i8, DecodeError> {
-    i8::try_from(value).map_err(|_| DecodeError::out_of_range(field, value))
-}
-
-fn fix(position: Position, valid: bool, time: Option<Timestamp>) -> PositionReport {
-    let is_null = valid && position.is_null_island();
-    let mut report = PositionReport::at(position);
-    report.valid = valid && !is_null;
-    report.time = time;
-    report.time_basis = TimeBasis::Gnss;
-    report.flags.set_if(time.is_none(), Flags::TIME_MISSING);
-    report.flags.set_if(is_null, Flags::NULL_PLACE);
-    report
-}
-
-fn motion(report: &mut PositionReport, mph: f32, heading_deg: f32) {
-    report.speed_mps = Some(mph * MPH_MPS);
-    report.course_deg = (mph > 0.0 && heading_deg < 360.0).then_some(heading_deg);
-}
-
-fn second_of_day(second: i64) -> Result<i64, DecodeError> {
-    if second >= DAY_S {
-        return Err(DecodeError::out_of_range("time", second));
+/// Takes the checksum off a message; says whether it was made without the `*`.
+fn checked(text: &str) -> Result<(&str, bool), DecodeError> {
+    let Some((summed, digits)) = text.rsplit_once('*') else { return Ok((text, false)) };
+    if digits.len() < 2 {
+        return Err(DecodeError::Truncated { field: "checksum" });
     }
-    Ok(second.saturating_mul(1_000))
+    let found = hex_byte(digits).ok_or_else(|| DecodeError::malformed("checksum", digits))?;
+    let without_star = xor(summed.as_bytes());
+    let computed = without_star ^ b'*';
+    if found != computed && found != without_star {
+        return Err(DecodeError::Checksum { found, computed });
+    }
+    Ok((summed, found == without_star))
 }
 
-fn time_of_day(columns: &mut Columns<'_>, context: &Context) -> Result<Timestamp, DecodeError> {
-    let second = i64::from(columns.unsigned("time", 5)?);
-    Ok(nearest_day(second_of_day(second)?, context.received))
+/// What a message says of a place.
+type Place = Result<Option<PositionReport>, DecodeError>;
+
+/// Reads the data of a message and says of which kind it is.
+fn place(data: &str, received: Timestamp) -> (&'static str, Place) {
+    let Some((code, body)) = data.split_at_checked(3) else {
+        return ("", Err(DecodeError::Truncated { field: "message" }));
+    };
+    match code {
+        "RPV" => ("pv", position_velocity(body, received)),
+        "RLN" => ("ln", long_navigation(body, received)),
+        "REV" => ("ev", event(body, received)),
+        "RGP" => ("gp", dated(body, Tail::FixAndAge, received)),
+        "RUS" => ("us", dated(body, Tail::FixAndAge, received)),
+        "RCQ" => ("cq", dated(body, Tail::Unread, received)),
+        "RCV" => ("cv", dated(body, Tail::Unread, received)),
+        "RBR" => ("br", dated(body, Tail::Unread, received)),
+        "RPI" => ("pi", dated(body, Tail::Unread, received)),
+        "RUV" => ("uv", dated(body, Tail::UnreadKmh, received)),
+        _ if code.bytes().all(|byte| byte.is_ascii_alphanumeric()) => ("other", Ok(None)),
+        _ => ("", Err(DecodeError::malformed("message", data))),
+    }
 }
 
-/// EV: event 2, week 4, day of the week 1, second 5. Leap seconds are not taken off: units differ.
-fn event_time(columns: &mut Columns<'_>) -> Result<Timestamp, DecodeError> {
+/// ```text
+/// ttttt aaaaaaaa ooooooooo vvv hhh s a    t second of the day   a, o 1e-5 degrees, signed   v mph   h degrees
+/// ```
+fn position_velocity(body: &str, received: Timestamp) -> Place {
+    let mut columns = Columns::over(body);
+    let time = fix::near(second_of_day_ms(&mut columns)?, received);
+    motion_with_source(&mut columns, Some(time))
+}
+
+/// ```text
+/// ee wwww d sssss, then as PV from the latitude    w week   d day of it   s second of that
+/// ```
+/// GPS runs 18 s ahead of UTC; units take that out themselves, or nobody does.
+fn event(body: &str, received: Timestamp) -> Place {
+    let mut columns = Columns::over(body);
     columns.unsigned("event", 2)?;
-    let (week, day) = (i64::from(columns.unsigned("week", 4)?), i64::from(columns.unsigned("day", 1)?));
-    let second = i64::from(columns.unsigned("time", 5)?);
-    let ms = second_of_day(second)?;
+    let week = i64::from(columns.unsigned("week", 4)?);
+    let day = i64::from(columns.unsigned("day", 1)?);
+    let second_ms = second_of_day_ms(&mut columns)?;
     if day > 6 {
         return Err(DecodeError::out_of_range("day", day));
     }
     let days = week.saturating_mul(7).saturating_add(day);
-    let since = days.saturating_mul(DAY_S).saturating_mul(1_000).saturating_add(ms);
-    let time = Timestamp::from_unix_ms(GPS_EPOCH_MS.saturating_add(since));
-    time.ok_or_else(|| DecodeError::out_of_range("week", week))
+    let time =
+        Timestamp::from_unix_ms(GPS_EPOCH_MS.saturating_add(days.saturating_mul(DAY_MS)).saturating_add(second_ms));
+    motion_with_source(&mut columns, time.map(|time| fix::unrolled(time, received)))
+}
+
+fn second_of_day_ms(columns: &mut Columns<'_>) -> Result<i64, DecodeError> {
+    let second = columns.unsigned("time", 5)?;
+    if second > 86_400 {
+        return Err(DecodeError::out_of_range("time", second));
+    }
+    Ok(i64::from(second).saturating_mul(1_000))
+}
+
+/// The part that PV and EV share, from the latitude.
+fn motion_with_source(columns: &mut Columns<'_>, time: Option<Timestamp>) -> Place {
+    let lat_e7 = columns.signed("latitude", 7)?.saturating_mul(100);
+    let lon_e7 = columns.signed("longitude", 8)?.saturating_mul(100);
+    let speed_mps = fix::speed_mps(f64::from(columns.unsigned("speed", 3)?) * MPH_MPS)?;
+    let course_deg = columns.unsigned("course", 3)? as f32;
+    let (is_fixed, flags) = source_and_age(columns)?;
+    let report = fix::report(fix::position(lat_e7, lon_e7)?, is_fixed, time, flags);
+    Ok(Some(fix::moving(report, Some(speed_mps), Some(course_deg))))
+}
+
+/// Source 6 and 8 are dead reckoning, 9 is unknown; age 2 is fresh, 1 older than 10 s, 0 says not to use it.
+fn source_and_age(columns: &mut Columns<'_>) -> Result<(bool, Flags), DecodeError> {
+    let (source, age) = (columns.unsigned("source", 1)?, columns.unsigned("age", 1)?);
+    let mut flags = Flags::default();
+    flags.set_if(matches!(source, 6 | 8), Flags::ESTIMATED);
+    flags.set_if(age == 1, Flags::OLD);
+    Ok((source != 9 && age != 0, flags))
+}
+
+/// ```text
+/// tttttttt aaaaaaaaaa ooooooooooo mmmmmmmmm vvvv uuuuu hhhh nn, 4 a satellite, 10, s a
+/// t millisecond of the day   a, o 1e-7 degrees, signed   m 0.01 ft, signed   v, u, h tenths of mph and degrees
+/// ```
+fn long_navigation(body: &str, received: Timestamp) -> Place {
+    let mut columns = Columns::over(body);
+    let millisecond = i64::from(columns.unsigned("time", 8)?);
+    if millisecond > DAY_MS {
+        return Err(DecodeError::out_of_range("time", millisecond));
+    }
+    let lat_e7 = columns.signed("latitude", 9)?;
+    let lon_e7 = columns.signed("longitude", 10)?;
+    let altitude_m = columns.signed("altitude", 8)? as f64 * 0.003_048;
+    let speed_mps = fix::speed_mps(f64::from(columns.unsigned("speed", 4)?) * MPH_MPS / 10.0)?;
+    columns.signed("vertical speed", 4)?;
+    let course_deg = columns.unsigned("course", 4)? as f32 / 10.0;
+    let satellites = usize::try_from(columns.unsigned("satellites", 2)?).unwrap_or(0);
+    columns.text("satellites", satellites.saturating_mul(4).saturating_add(10))?;
+    let (is_fixed, flags) = source_and_age(&mut columns)?;
+    if !(-20_000.0..=100_000.0).contains(&altitude_m) {
+        return Err(DecodeError::out_of_range("altitude_m", altitude_m));
+    }
+    let time = fix::near(millisecond, received);
+    let report = fix::report(fix::position(lat_e7, lon_e7)?, is_fixed, Some(time), flags);
+    let altitude = Some(Altitude { metres: altitude_m as f32, reference: AltitudeRef::Msl });
+    Ok(Some(fix::moving(PositionReport { altitude, ..report }, Some(speed_mps), Some(course_deg))))
+}
+
+/// What we know of the columns behind the course of a dated message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    /// One digit for the kind of fix, two hexadecimal ones for its age in seconds, held at FF.
+    FixAndAge,
+    /// Nothing.
+    Unread,
+    /// Nothing, but the speed is in km/h.
+    UnreadKmh,
+}
+
+/// The family of dated messages of South American units. What stands before the date differs by
+/// message and unit, so the date is found as the twelve digits in front of a sign.
+///
+/// ```text
+/// ... ddmmyyhhmmss aaaaaaaa ooooooooo vvv hhh ...    or with degrees and minutes, sddmm.mmmm sdddmm.mmmm
+/// ```
+fn dated(body: &str, tail: Tail, received: Timestamp) -> Place {
+    let Some((date, rest)) = date_and_place(body) else { return Ok(None) };
+    let mut columns = Columns::over(rest);
+    let (ddmmyy, hhmmss) = date.split_at_checked(6).ok_or(DecodeError::Truncated { field: "date" })?;
+    let time = fix::of_date(ddmmyy, time_of_day_ms(hhmmss)?)?.map(|time| fix::unrolled(time, received));
+    let (lat_e7, lon_e7) = if rest.as_bytes().get(5) == Some(&b'.') {
+        (minutes_e7(&mut columns, "latitude", 9)?, minutes_e7(&mut columns, "longitude", 10)?)
+    } else {
+        let e7 = |e5: i64| e5.saturating_mul(100);
+        (e7(columns.signed("latitude", 7)?), e7(columns.signed("longitude", 8)?))
+    };
+    let unit_mps = if tail == Tail::UnreadKmh { KMH_MPS } else { MPH_MPS };
+    let speed_mps = fix::speed_mps(f64::from(columns.unsigned("speed", 3)?) * unit_mps)?;
+    let course_deg = columns.unsigned("course", 3)? as f32;
+    let age_s = if tail == Tail::FixAndAge { age_s(&mut columns)? } else { 0 };
+    let mut flags = Flags::default();
+    flags.set_if(age_s >= 10, Flags::OLD);
+    // A clock that was never set belongs to a receiver that never had a fix.
+    let is_fixed = time.is_some() && age_s < 0xFF;
+    let report = fix::report(fix::position(lat_e7, lon_e7)?, is_fixed, time, flags);
+    Ok(Some(fix::moving(report, Some(speed_mps), Some(course_deg))))
+}
+
+fn date_and_place(body: &str) -> Option<(&str, &str)> {
+    let signs = body.match_indices(['+', '-']);
+    signs
+        .filter_map(|(at, _)| Some((body.get(at.checked_sub(12)?..at)?, body.get(at..)?)))
+        .find(|(date, _)| date.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// A sign, then degrees and minutes of `width` characters.
+fn minutes_e7(columns: &mut Columns<'_>, field: &'static str, width: usize) -> Result<i64, DecodeError> {
+    let sign = columns.text(field, 1)?;
+    let magnitude = degrees_minutes_e7(field, columns.text(field, width)?)?;
+    match sign {
+        "+" => Ok(magnitude),
+        "-" => Ok(magnitude.saturating_neg()),
+        other => Err(DecodeError::malformed(field, other)),
+    }
+}
+
+fn age_s(columns: &mut Columns<'_>) -> Result<u8, DecodeError> {
+    columns.unsigned("fix", 1)?;
+    let age = columns.text("age", 2)?;
+    hex_byte(age).ok_or_else(|| DecodeError::malformed("age", age))
 }
 
 #[cfg(test)]

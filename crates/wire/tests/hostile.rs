@@ -1,109 +1,215 @@
-//! Hostile bytes: no decoder panics, gives more than its frame can hold, or loses the frames around the damage.
+//! Whatever comes over the wire: no panic, bounded output, and no good frame lost to its neighbours.
+
+use std::cell::Cell;
 
 use model::Timestamp;
 use proptest::prelude::*;
-use wire::{Context, Cut, Decoded, PROTOCOLS, Protocol};
+use proptest::test_runner::{Config, TestRunner};
+use prost::Message as _;
+use wire::proto::{self, gateway_up};
+use wire::{Context, Cut, Decoded, Decoder, PROTOCOLS, Protocol};
 
-/// Runs a stream in pieces through framing and decoder; gives the number of frames that decoded.
-fn run(protocol: &Protocol, stream: &[u8], piece: usize) -> usize {
-    let context = Context { received: Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap() };
-    let mut decoder = (protocol.decoder)();
-    let (mut buffer, mut good, mut decoded) = (Vec::new(), 0, Decoded::default());
-    for some in stream.chunks(piece.max(1)) {
-        buffer.extend_from_slice(some);
-        loop {
-            match protocol.framing.cut(&buffer) {
-                Cut::More => break,
-                Cut::Lost(_) => return good,
-                Cut::Skip { bytes, .. } => drop(buffer.drain(..bytes)),
-                Cut::Frame { frame, consumed } => {
-                    decoded.clear();
-                    let length = frame.len();
-                    if decoder.decode(&buffer[frame], &context, &mut decoded).is_ok() {
-                        good += 1;
-                    }
-                    let said = decoded.reports.len() + decoded.signals.len() + decoded.faults.len();
-                    assert!(said <= length + 4, "{said} things out of {length} bytes of {}", protocol.name);
-                    buffer.drain(..consumed);
-                }
-            }
-        }
-        assert!(buffer.len() <= protocol.framing.bytes_max + piece, "a buffer is bounded");
-    }
-    good
+/// Hostile bytes for each protocol in this tier.
+const BYTES_MIN: usize = 10_000_000;
+const CASES: u32 = 12_000;
+
+fn context() -> Context {
+    Context { received: Timestamp::from_rfc3339("2026-11-23T12:00:00Z").unwrap() }
 }
 
-fn real_frames(name: &str) -> Vec<Vec<u8>> {
-    let file = match name {
-        "jt808" => "jt808.jsonl",
-        "nmea" => "t55.jsonl",
-        "taip" => "taip.jsonl",
-        _ => return Vec::new(),
+/// Frames of real devices, as sent, with their line ends.
+fn real_frames(protocol: &Protocol) -> Vec<Vec<u8>> {
+    let file = match protocol.name {
+        "muster" => return muster_frames(),
+        "nmea" => "t55",
+        same => same,
     };
-    let path = format!("{}/../../fixtures/frames/{file}", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/../../fixtures/frames/{file}.jsonl", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(path).unwrap();
     let frame = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        let text = line["wire"].as_str().or(line["frame"].as_str())?.to_owned();
-        let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
-        if name == "jt808" {
-            return Some((0..text.len()).step_by(2).map(pair).collect());
+        let json: serde_json::Value = serde_json::from_str(line).unwrap();
+        let sent = json["wire"].as_str().or(json["frame"].as_str()).unwrap();
+        let hex = |at: usize| u8::from_str_radix(&sent[at..at + 2], 16).unwrap();
+        match json["kind"].as_str() {
+            Some("binary") => (0..sent.len()).step_by(2).map(hex).collect(),
+            _ => [sent.as_bytes(), b"\r\n"].concat(),
         }
-        Some(format!("{}{}", text.trim(), if name == "nmea" { "\r\n" } else { "" }).into_bytes())
     };
-    text.lines().filter_map(frame).collect()
+    text.lines().filter(|line| !line.contains(r#""assert": "frame""#)).map(frame).collect()
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+fn muster_frames() -> Vec<Vec<u8>> {
+    let report = |device: &str| proto::Report { device: device.into(), lat_e7: 228_000_000, ..Default::default() };
+    let rows = proto::ReportBatch { batch_sequence: 1, reports: ["cot:a", "b"].map(report).to_vec() };
+    let columns = proto::ColumnarBatch {
+        batch_sequence: 2,
+        new_devices: vec!["cot:a".into(), "b".into()],
+        device_index: vec![0, 1, 1],
+        time_ms_delta: vec![1_790_000_000_000, 5, 5],
+        lat_e7_delta: vec![228_000_000, 1, -1],
+        lon_e7_delta: vec![1_083_000_000, 1, -1],
+        flags: vec![0, 2, 4],
+        ..Default::default()
+    };
+    let up =
+        |payload| proto::GatewayUp { gateway: "g".into(), payload: Some(payload) }.encode_length_delimited_to_vec();
+    vec![up(gateway_up::Payload::Reports(rows)), up(gateway_up::Payload::Columns(columns))]
+}
 
-    #[test]
-    fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..6_000), piece in 1usize..700) {
-        for protocol in PROTOCOLS {
-            run(protocol, &bytes, piece);
+/// How a stream of frames is spoilt.
+#[derive(Debug, Clone)]
+enum Damage {
+    Flip { at: prop::sample::Index, bit: u8 },
+    Cut { from: prop::sample::Index, bytes: usize },
+    Insert { at: prop::sample::Index, bytes: Vec<u8> },
+}
+
+fn any_damage() -> impl Strategy<Value = Damage> {
+    prop_oneof![
+        (any::<prop::sample::Index>(), 0u8..8).prop_map(|(at, bit)| Damage::Flip { at, bit }),
+        (any::<prop::sample::Index>(), 1usize..30).prop_map(|(from, bytes)| Damage::Cut { from, bytes }),
+        (any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..20))
+            .prop_map(|(at, bytes)| Damage::Insert { at, bytes }),
+    ]
+}
+
+fn spoilt(mut stream: Vec<u8>, damages: &[Damage]) -> Vec<u8> {
+    for damage in damages {
+        let length = stream.len().max(1);
+        match damage {
+            _ if stream.is_empty() => {}
+            Damage::Flip { at, bit } => stream[at.index(length)] ^= 1 << bit,
+            Damage::Cut { from, bytes } => {
+                let from = from.index(length);
+                stream.drain(from..(from + bytes).min(length));
+            }
+            Damage::Insert { at, bytes } => {
+                drop(stream.splice(at.index(length)..at.index(length), bytes.iter().copied()));
+            }
         }
     }
+    stream
+}
 
-    #[test]
-    fn damaged_real_frames_never_panic(
-        picks in prop::collection::vec((any::<prop::sample::Index>(), any::<u16>(), any::<u8>()), 1..30), piece in 1usize..700,
-    ) {
-        for protocol in PROTOCOLS {
-            let frames = real_frames(protocol.name);
-            if frames.is_empty() {
-                continue;
-            }
-            let mut stream = Vec::new();
-            for (pick, at, flip) in &picks {
-                let mut frame = pick.get(&frames).clone();
-                let at = usize::from(*at) % frame.len();
-                match flip % 3 {
-                    0 => frame[at] ^= flip,
-                    1 => frame.truncate(at),
-                    _ => {}
+/// Arbitrary bytes; arbitrary printable ones; real frames joined and spoilt.
+fn any_stream(frames: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
+    let real = prop::collection::vec(prop::sample::select(frames), 1..16);
+    let damaged = (real, prop::collection::vec(any_damage(), 0..12));
+    prop_oneof![
+        1 => prop::collection::vec(any::<u8>(), 1_000..4_000),
+        1 => prop::collection::vec(prop_oneof![b' '..=b'~', Just(b'\n')], 1_000..4_000),
+        4 => damaged.prop_map(|(frames, damages)| spoilt(frames.concat(), &damages)),
+    ]
+}
+
+/// Sends `stream` in pieces of these sizes through framing and decoder, as a listener does, and
+/// calls `found` with each frame and what it said.
+fn run(protocol: &Protocol, stream: &[u8], pieces: &[usize], mut found: impl FnMut(&[u8], &Decoded)) {
+    let (mut decoder, mut decoded) = ((protocol.decoder)(), Decoded::default());
+    let (mut buffer, mut rest, mut pieces) = (Vec::new(), stream, pieces.iter().cycle());
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at((*pieces.next().unwrap()).min(rest.len()));
+        buffer.extend_from_slice(piece);
+        rest = after;
+        loop {
+            let taken = match protocol.framing.cut(&buffer) {
+                Cut::More => break,
+                Cut::Lost(_) => return,
+                Cut::Skip { bytes, .. } => bytes,
+                Cut::Frame { frame, consumed } => {
+                    decoded.clear();
+                    if decoder.decode(&buffer[frame.clone()], &context(), &mut decoded).is_ok() {
+                        found(&buffer[frame], &decoded);
+                    }
+                    consumed
                 }
-                stream.extend(frame);
-            }
-            run(protocol, &stream, piece);
+            };
+            assert!((1..=buffer.len()).contains(&taken), "framing goes forward and never past the end");
+            buffer.drain(..taken);
         }
+        assert!(buffer.len() <= protocol.framing.bytes_max + piece.len(), "one frame and one read");
+    }
+}
+
+/// The fewest bytes in which a report can be said.
+fn report_bytes_min(protocol: &Protocol) -> usize {
+    match protocol.name {
+        // Three columns of one byte.
+        "muster" => 3,
+        // 28 bytes of an item, less what escapes add.
+        "jt808" => 28,
+        _ => 18,
     }
 }
 
 #[test]
-fn garbage_between_frames_costs_no_frame() {
-    let good = [
-        ("jt808", hex("7e00020000040021679287002b7d027e"), vec![1, 2, 3, 0xFF]),
-        ("nmea", b"$PGID,359853000144328*0F\r\n".to_vec(), b"noise\xff\r\n".to_vec()),
-        ("taip", b">RPV15714+3739438-1220384601512612;ID=1234;*7F<".to_vec(), b"noise\xff".to_vec()),
-    ];
-    for (name, frame, garbage) in good {
-        let stream = [&garbage[..], &frame, &garbage, &frame, &garbage, &frame].concat();
-        for piece in [1, 3, 50, 1_000] {
-            assert_eq!(run(wire::protocol(name).unwrap(), &stream, piece), 3, "{name} in pieces of {piece}");
-        }
+fn no_bytes_panic_or_make_more_than_they_say() {
+    for protocol in PROTOCOLS {
+        let bytes_seen = Cell::new(0);
+        let reports_seen = Cell::new(0);
+        let mut runner = TestRunner::new(Config { cases: CASES, failure_persistence: None, ..Config::default() });
+        let input = (any_stream(real_frames(protocol)), prop::collection::vec(1usize..3_000, 1..6));
+        let outcome = runner.run(&input, |(stream, pieces)| {
+            bytes_seen.set(bytes_seen.get() + stream.len());
+            let (mut frames, mut bytes, mut reports) = (0, 0, 0);
+            let mut check = |frame: &[u8], decoded: &Decoded| {
+                frames += 1;
+                bytes += frame.len();
+                reports += decoded.reports.len();
+                // A sub-packaged message says in its last packet what all of them held.
+                assert!(reports <= bytes / report_bytes_min(protocol) + frames);
+                assert!(decoded.faults.len() + decoded.signals.len() <= bytes + 2);
+                assert!(decoded.replies.len() <= 1);
+                assert_eq!(decoded.reports.len(), decoded.report_places.len());
+                for report in &decoded.reports {
+                    assert!(report.speed_mps.is_none_or(|speed| (0.0..=2_000.0).contains(&speed)));
+                    assert!(report.course_deg.is_none_or(|course| (0.0..360.0).contains(&course)));
+                }
+            };
+            run(protocol, &stream, &pieces, &mut check);
+            // As one datagram too; and whole, without framing.
+            let mut decoder: Box<dyn Decoder> = (protocol.decoder)();
+            let mut decoded = Decoded::default();
+            let mut decode = |frame: &[u8]| {
+                decoded.clear();
+                drop(decoder.decode(frame, &context(), &mut decoded));
+            };
+            protocol.framing.each_in_datagram(&stream, |frame| frame.into_iter().for_each(&mut decode));
+            decode(&stream);
+            reports_seen.set(reports_seen.get() + reports);
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{}: {error}", protocol.name));
+        println!("{}: {} bytes, {} reports", protocol.name, bytes_seen.get(), reports_seen.get());
+        assert!(bytes_seen.get() >= BYTES_MIN, "{}: only {} bytes", protocol.name, bytes_seen.get());
+        assert!(reports_seen.get() > 100, "{}: the frames never got as far as a report", protocol.name);
     }
 }
 
-fn hex(text: &str) -> Vec<u8> {
-    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+#[test]
+fn real_frames_come_out_of_the_noise_between_them() {
+    for protocol in PROTOCOLS.iter().filter(|protocol| protocol.name != "muster") {
+        let places_of = |stream: &[u8], pieces: &[usize]| {
+            let mut places = Vec::new();
+            run(protocol, stream, pieces, |_, decoded| {
+                places.extend(decoded.reports.iter().map(|report| (report.position, report.speed_mps)));
+            });
+            places
+        };
+        // A closing flag ends the frame before it, a line end the noise before it.
+        let end: &[u8] = if protocol.name == "nmea" { b"\n" } else { b"" };
+        let frames = real_frames(protocol).into_iter().filter(|frame| !places_of(frame, &[4_096]).is_empty());
+        let frames = frames.collect::<Vec<_>>();
+        assert!(frames.len() >= 8, "{}: {} frames", protocol.name, frames.len());
+        let noisy =
+            prop::collection::vec((prop::sample::select(frames), prop::collection::vec(any::<u8>(), 0..60)), 1..12);
+        let mut runner = TestRunner::new(Config { cases: 1_000, failure_persistence: None, ..Config::default() });
+        let outcome = runner.run(&(noisy, prop::collection::vec(1usize..200, 1..6)), |(parts, pieces)| {
+            let stream = parts.iter().flat_map(|(frame, noise)| [noise, end, frame].concat()).collect::<Vec<_>>();
+            let wanted = parts.iter().flat_map(|(frame, _)| places_of(frame, &[4_096])).collect::<Vec<_>>();
+            prop_assert_eq!(places_of(&stream, &pieces), wanted);
+            Ok(())
+        });
+        outcome.unwrap_or_else(|error| panic!("{}: {error}", protocol.name));
+    }
 }
