@@ -15,6 +15,8 @@ fn tour(readme: &str, name: &str) -> String {
 
 #[test]
 fn the_tours_of_the_readme_run_and_answer() {
+    let has_curl = Command::new("curl").arg("--version").output().is_ok();
+    assert!(has_curl, "the tours use curl: apt-get install curl");
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
     let folder = Path::new(common::MUSTER).parent().unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
