@@ -70,8 +70,11 @@ impl Demo {
         };
         println!("\nThe city has stopped. What its devices sent:");
         print_tally(&tally);
-        let figures = server.figures();
-        println!("Applied by the server: {} reports.", figures.reports_total);
+        let outcomes = server.outcomes().into_iter().filter(|(_, reports)| *reports > 0);
+        let outcomes: Vec<_> =
+            outcomes.map(|(outcome, reports)| format!("{reports} {}", outcome.replace('_', " "))).collect();
+        println!("What the server made of them: {}.", outcomes.join(", "));
+        println!("(An NMEA modem says each place twice, in RMC and GGA: the second is the duplicate.)");
         server.stop().await;
         Ok(())
     }

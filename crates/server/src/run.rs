@@ -189,6 +189,12 @@ impl Server {
         }
     }
 
+    /// Positions by what became of them, each with its stable word.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<(&'static str, u64)> {
+        self.service.engine.live().counters().reports().collect()
+    }
+
     /// Stops: no new connections, open requests end, what is in the queue is applied and answered.
     pub async fn stop(self) {
         self.service.ready.store(false, Ordering::Release);
