@@ -186,3 +186,25 @@ fn a_busy_port_is_refused_with_advice() {
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(!again.status.success() && said.contains("another program has this port"), "{said}");
 }
+
+#[test]
+fn who_never_completes_a_frame_or_falls_silent_is_hung_up_on() {
+    let path = std::env::temp_dir().join(format!("muster-deadlines-{}.toml", std::process::id()));
+    std::fs::write(
+        &path,
+        "first_frame_ms = 200\nidle_ms = 300\nadmit_unknown = true\nlisten = [\"jt808=tcp://127.0.0.1:0\"]\n",
+    )
+    .unwrap();
+    let served = Served::with(&["--config", path.to_str().unwrap()]);
+    std::fs::remove_file(path).unwrap();
+    let closed = |reason: &str| format!("muster_connections_closed_total{{protocol=\"jt808\",reason=\"{reason}\"}}");
+    let mut slow = served.connect("jt808");
+    slow.write(&location(22_817_000)[..10]);
+    assert!(slow.is_closed());
+    served.await_metric(&closed("first_frame_deadline"), 1);
+    let mut silent = served.connect("jt808");
+    silent.write(&location(22_817_000));
+    silent.frame();
+    assert!(silent.is_closed());
+    served.await_metric(&closed("idle"), 1);
+}
