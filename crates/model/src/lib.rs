@@ -4,6 +4,7 @@
 //! has a type whose constructor checks it.
 
 mod clock;
+mod disk;
 mod handle;
 mod heard;
 pub mod limits;
@@ -14,6 +15,7 @@ mod time;
 mod unit;
 
 pub use clock::Clock;
+pub use disk::{Disk, DiskFile};
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle};
 pub use heard::{Binding, Heard, What};
 pub use name::{DeviceId, NameError, OrganisationName, UnitName};
