@@ -7,6 +7,7 @@ use crate::rules::Outcome;
 pub struct Counters {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     retired: AtomicU64,
+    unstored: AtomicU64,
     contacts: AtomicU64,
     batches: AtomicU64,
 }
@@ -20,6 +21,10 @@ impl Counters {
         self.retired.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn unstored(&self, reports: usize) {
+        self.unstored.fetch_add(reports as u64, Ordering::Relaxed);
+    }
+
     pub(crate) fn contact(&self) {
         self.contacts.fetch_add(1, Ordering::Relaxed);
     }
@@ -29,10 +34,12 @@ impl Counters {
     }
 
     /// Reports by what became of them, each with its stable word. `retired`: the unit was taken off the map.
+    /// `refused_unstored`: the journal had no room or had failed, and nothing was applied.
     pub fn reports(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let outcomes = Outcome::ALL.iter().zip(&self.outcomes);
         let outcomes = outcomes.map(|(outcome, count)| (outcome.as_str(), count.load(Ordering::Relaxed)));
-        outcomes.chain([("retired", self.retired.load(Ordering::Relaxed))])
+        let others = [("retired", &self.retired), ("refused_unstored", &self.unstored)];
+        outcomes.chain(others.map(|(word, count)| (word, count.load(Ordering::Relaxed))))
     }
 
     /// All reports applied so far, whatever became of them.

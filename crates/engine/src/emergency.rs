@@ -1,14 +1,18 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use model::{DeviceId, Position, Timestamp, UnitName, limits};
+use journal::Entry;
+use model::{DeviceId, Position, Press, Timestamp, UnitName, limits};
 use parking_lot::Mutex;
+
+use crate::pending::Pending;
+use crate::state::State;
 
 /// A pressed emergency button, as long as nobody cleared it. It belongs to the device that was
 /// pressed and shows that device's last fix, never a fused one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emergency {
-    /// Rises with each; its name.
+    /// Rises with each; its name. The same after a restart.
     pub number: u64,
     /// The device.
     pub device: DeviceId,
@@ -18,12 +22,27 @@ pub struct Emergency {
     pub pressed_at: Option<Timestamp>,
     /// When we first heard of it.
     pub received_at: Timestamp,
-    /// When we last heard it repeated.
+    /// When we last heard it repeated; after a restart `received_at` until the next time.
     pub repeated_at: Timestamp,
     /// It came out of a backlog.
     pub is_delayed: bool,
     /// The device's last fix and when that was true.
     pub place: Option<(Position, Timestamp)>,
+}
+
+impl Emergency {
+    fn of(number: u64, press: Press) -> Self {
+        Self {
+            number,
+            device: press.device,
+            unit: None,
+            pressed_at: press.pressed_at,
+            received_at: press.received_at,
+            repeated_at: press.received_at,
+            is_delayed: press.is_delayed,
+            place: press.place,
+        }
+    }
 }
 
 /// The emergencies that are not cleared. Repeated bits are one emergency.
@@ -36,11 +55,25 @@ pub struct Emergencies {
 }
 
 impl Emergencies {
-    /// Rings, or keeps ringing. Returns whether it is a new one.
-    pub fn ring(&self, mut emergency: Emergency) -> bool {
+    /// What rang when the journal ended.
+    pub(crate) fn of(state: &State) -> Self {
+        let all: BTreeMap<_, _> = state
+            .ringing()
+            .map(|ringing| (ringing.press.device.clone(), Emergency::of(ringing.number, ringing.press.clone())))
+            .collect();
+        Self {
+            count: AtomicUsize::new(all.len()),
+            active: Mutex::new(all),
+            numbers: AtomicU64::new(state.last_press()),
+            overflowed: AtomicU64::default(),
+        }
+    }
+
+    /// Rings, or keeps ringing; a new one is on its way to the journal. Returns whether it is new.
+    pub(crate) fn ring(&self, press: Press, pending: &Pending) -> bool {
         let mut active = self.active.lock();
-        if let Some(known) = active.get_mut(&emergency.device) {
-            known.repeated_at = known.repeated_at.max(emergency.received_at);
+        if let Some(known) = active.get_mut(&press.device) {
+            known.repeated_at = known.repeated_at.max(press.received_at);
             return false;
         }
         if active.len() >= limits::EMERGENCIES_MAX {
@@ -48,8 +81,9 @@ impl Emergencies {
             self.overflowed.fetch_add(1, Ordering::Relaxed);
             return false;
         }
-        emergency.number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        active.insert(emergency.device.clone(), emergency);
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
+        pending.push(Entry::Press { number, press: press.clone() });
+        active.insert(press.device.clone(), Emergency::of(number, press));
         self.count.store(active.len(), Ordering::Release);
         true
     }

@@ -1,26 +1,40 @@
 //! The only place where live state changes. One writer thread applies batches; readers ask [`Live`].
 
+mod compact;
 mod counters;
 mod emergency;
 mod fusion;
 mod live;
+mod pending;
+mod recover;
 mod roster;
 pub mod rules;
+mod settle;
+mod state;
 mod writer;
 
+pub use compact::Retention;
 pub use emergency::{Emergencies, Emergency};
 pub use live::{Live, UnitView};
+pub use recover::{Recovered, Recovery, RecoveryError, recover};
 pub use roster::{Roster, RosterError};
-pub use writer::{Full, Settlement, Stopped};
+pub use settle::{Settlement, Unsettled};
+pub use state::{Effect, State};
+pub use writer::Full;
 
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use model::{Binding, Clock, DeviceId, Heard, Unit, UnitName};
+use journal::{LocalLog, Log, Status};
+use model::{Binding, Clock, DeviceId, Disk, Heard, Press, Unit, UnitName};
 use parking_lot::Mutex;
+use settle::Settler;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
-use writer::Message;
+use tracing::{error, info, warn};
+use writer::{Message, Writer};
+
+use crate::compact::Compactor;
 
 /// What to do with a device that no unit carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,33 +45,108 @@ pub enum UnknownDevices {
     Admit,
 }
 
+/// What to do with reports once the journal has failed. Acknowledgements stop either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnJournalFailure {
+    /// Show them, marked as not stored.
+    #[default]
+    LiveUnacked,
+    /// Take none: what is shown grows old, visibly.
+    Stop,
+}
+
+/// Where and how the engine keeps its journal.
+#[derive(Clone)]
+pub struct Storage {
+    /// The files.
+    pub disk: Arc<dyn Disk>,
+    /// Segments and group commits.
+    pub options: journal::Options,
+    /// Snapshots and the removal of old segments.
+    pub retention: Retention,
+    /// What happens after an error.
+    pub on_failure: OnJournalFailure,
+}
+
 /// The running engine.
 pub struct Engine {
     live: Arc<Live>,
     unknown: UnknownDevices,
     queue: mpsc::Sender<Message>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    log: Option<Arc<LocalLog>>,
+    threads: Mutex<Threads>,
+}
+
+/// The writer, and the maker of snapshots with what keeps it running.
+#[derive(Default)]
+struct Threads {
+    writer: Option<JoinHandle<()>>,
+    compactor: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Engine {
-    /// Starts the writer thread.
-    ///
-    /// # Panics
-    /// When the machine has no room for one more thread.
+    /// Starts an engine that stores nothing: a batch is settled when it is applied.
     #[must_use]
     pub fn start(clock: Arc<dyn Clock>, unknown: UnknownDevices) -> Self {
-        let live = Arc::new(Live::new(clock));
+        Self::run(State::default(), clock, unknown, None)
+    }
+
+    /// Rebuilds what `storage` holds, then starts. Takes a while: `progress` says how far it is.
+    ///
+    /// # Errors
+    /// [`RecoveryError`] names file and offset; nothing was changed.
+    pub fn open(
+        clock: Arc<dyn Clock>,
+        unknown: UnknownDevices,
+        storage: &Storage,
+        progress: &Recovery,
+    ) -> Result<Self, RecoveryError> {
+        let Recovered { state, segments, snapshot } = recover(&storage.disk, &clock, progress)?;
+        let settler = Arc::new(Settler::default());
+        settler.progress(journal::Progress::Synced(segments.next().before()));
+        let listener = Arc::clone(&settler);
+        let listener = move |progress: journal::Progress| {
+            if let journal::Progress::Failed(reason) = &progress {
+                error!(%reason, "THE JOURNAL HAS FAILED: nothing is acknowledged any more. Mend the disk and restart.");
+            }
+            listener.progress(progress);
+        };
+        let (disk, options) = (Arc::clone(&storage.disk), storage.options.clone());
+        let log = Arc::new(LocalLog::start(segments, disk, options, Box::new(listener)));
+        let compactor =
+            Compactor::new(Arc::clone(&log), Arc::clone(&storage.disk), storage.retention, snapshot);
+        let written = writer::Storage { log: Arc::clone(&log) as Arc<dyn Log>, settler, on_failure: storage.on_failure };
+        let engine = Self { log: Some(log), ..Self::run(state, clock, unknown, Some(written)) };
+        let (running, stopped) = channel();
+        let compacting = spawn("muster-snapshot", move || compactor.run(&stopped));
+        engine.threads.lock().compactor = Some((running, compacting));
+        Ok(engine)
+    }
+
+    fn run(state: State, clock: Arc<dyn Clock>, unknown: UnknownDevices, storage: Option<writer::Storage>) -> Self {
+        let live = Arc::new(Live::of(&state, clock));
         let (queue, messages) = mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX);
-        let seen = Arc::clone(&live);
-        let thread = std::thread::Builder::new().name("muster-writer".into());
-        let writer = thread.spawn(move || writer::run(&seen, messages)).expect("the writer thread starts");
-        Self { live, unknown, queue, writer: Mutex::new(Some(writer)) }
+        let writer = Writer::new(Arc::clone(&live), storage, state);
+        let writer = Some(spawn("muster-writer", move || writer.run(messages)));
+        Self { live, unknown, queue, log: None, threads: Mutex::new(Threads { writer, compactor: None }) }
     }
 
     /// What readers ask.
     #[must_use]
     pub const fn live(&self) -> &Arc<Live> {
         &self.live
+    }
+
+    /// The journal; `None` when nothing is stored.
+    #[must_use]
+    pub const fn log(&self) -> Option<&Arc<LocalLog>> {
+        self.log.as_ref()
+    }
+
+    /// How the journal is; `None` when nothing is stored.
+    #[must_use]
+    pub fn journal_status(&self) -> Option<Status> {
+        self.log.as_ref().map(|log| log.status())
     }
 
     /// Who `device` is. With [`UnknownDevices::Admit`] an unknown one becomes a unit of its name.
@@ -77,39 +166,47 @@ impl Engine {
         }
     }
 
-    /// Adds or changes a unit; `devices` come on top of those that it carries.
+    /// Adds or changes a unit; `devices` come on top of those that it carries. Seen at once; stored when a batch that is submitted
+    /// afterwards, an empty one too, is settled.
     ///
     /// # Errors
     /// [`RosterError`] when a limit is reached or another unit carries a device.
     pub fn enrol(&self, unit: Unit, devices: &[DeviceId]) -> Result<(), RosterError> {
-        let (handle, traits) = self.live.roster.enrol(unit, devices)?;
+        let (handle, traits) = self.live.roster.enrol(unit, devices, &self.live.pending)?;
         self.live.index.enrol(handle, traits);
+        self.wake();
         Ok(())
     }
 
-    /// Takes a unit off the map; its devices are unknown from then on. `false` when there is none of that name.
-    pub async fn retire(&self, name: &UnitName) -> bool {
-        let Some(handle) = self.live.roster.remove(name) else { return false };
-        // The place goes through the writer, behind the reports that are already on their way.
-        let _ = self.queue.send(Message::Retire(handle)).await;
-        true
+    /// Takes a unit off the map; its devices are unknown from then on. `false` when there is none of that name. Stored as
+    /// [`Self::enrol`] is.
+    pub fn retire(&self, name: &UnitName) -> bool {
+        let is_known = self.live.roster.remove(name, &self.live.pending).is_some();
+        self.wake();
+        is_known
     }
 
     /// An emergency button: rings at once, whatever the queue holds and whoever the device is.
-    pub fn ring(&self, press: Emergency) {
+    pub fn ring(&self, press: Press) {
         let device = press.device.clone();
-        if self.live.emergencies.ring(press) {
+        if self.live.emergencies.ring(press, &self.live.pending) {
             info!(%device, "Emergency raised.");
+            self.wake();
         }
+    }
+
+    /// Lets the writer look at what is pending. With a full queue it will look anyway.
+    fn wake(&self) {
+        let _ = self.queue.try_send(Message::Wake);
     }
 
     /// Hands over a batch, waiting for room in the queue.
     ///
     /// # Errors
-    /// [`Stopped`] when the engine is stopped.
-    pub async fn submit(&self, batch: Vec<Heard>) -> Result<Settlement, Stopped> {
+    /// [`Unsettled::Stopped`] when the engine is stopped.
+    pub async fn submit(&self, batch: Vec<Heard>) -> Result<Settlement, Unsettled> {
         let (message, settlement) = writer::batch(batch);
-        self.queue.send(message).await.map_err(|_| Stopped)?;
+        self.queue.send(message).await.map_err(|_| Unsettled::Stopped)?;
         Ok(settlement)
     }
 
@@ -123,13 +220,22 @@ impl Engine {
         Ok(settlement)
     }
 
-    /// Applies what is in the queue and stops. What comes later is not settled.
+    /// Applies and stores what is in the queue and stops. What comes later is not settled.
     pub async fn stop(&self) {
         let _ = self.queue.send(Message::Stop).await;
-        let writer = self.writer.lock().take();
-        if let Some(writer) = writer {
-            let ended = tokio::task::spawn_blocking(move || writer.join()).await;
-            assert!(matches!(ended, Ok(Ok(()))), "the writer thread ends without a panic");
-        }
+        let Threads { writer, compactor } = std::mem::take(&mut *self.threads.lock());
+        let ended = tokio::task::spawn_blocking(move || {
+            let writer = writer.map_or(Ok(()), JoinHandle::join);
+            let compactor = compactor.map_or(Ok(()), |(running, thread)| {
+                drop(running);
+                thread.join()
+            });
+            writer.and(compactor)
+        });
+        assert!(matches!(ended.await, Ok(Ok(()))), "the engine's threads end without a panic");
     }
+}
+
+fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("a thread of the engine starts")
 }

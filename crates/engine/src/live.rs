@@ -1,11 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use index::{LiveIndex, Slot};
+use index::{Change, LiveIndex, Slot};
 use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, Nearest, NearestAsk, QueryError, Within, WithinAsk};
 
 use crate::counters::Counters;
+use crate::pending::Pending;
+use crate::state::State;
 use crate::{Emergencies, Emergency, Roster};
 
 /// Live state, for readers.
@@ -14,6 +16,7 @@ pub struct Live {
     pub(crate) roster: Roster,
     pub(crate) emergencies: Emergencies,
     pub(crate) counters: Counters,
+    pub(crate) pending: Pending,
     clock: Arc<dyn Clock>,
 }
 
@@ -27,14 +30,23 @@ pub struct UnitView {
 }
 
 impl Live {
-    pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            index: LiveIndex::new(),
-            roster: Roster::default(),
-            emergencies: Emergencies::default(),
-            counters: Counters::default(),
-            clock,
+    /// What `state` says, for readers.
+    pub(crate) fn of(state: &State, clock: Arc<dyn Clock>) -> Self {
+        let (roster, traits) = Roster::of(state);
+        let index = LiveIndex::new();
+        let mut changes = Vec::new();
+        for (unit, traits) in traits {
+            index.enrol(unit, traits);
+            let known = &state.units()[unit.0 as usize];
+            changes.extend(match (known.fix, known.contact) {
+                (Some(fix), Some(contact)) => Some(Change::Place { unit, fix, contact, interval_ms: known.interval_ms }),
+                (None, Some(contact)) => Some(Change::Touch { unit, contact }),
+                _ => None,
+            });
         }
+        index.apply(&changes);
+        let (emergencies, counters, pending) = (Emergencies::of(state), Counters::default(), Pending::default());
+        Self { index, roster, emergencies, counters, pending, clock }
     }
 
     /// The nearest units to a place, ages as of now.

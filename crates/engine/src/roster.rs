@@ -3,11 +3,15 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use index::UnitTraits;
-use model::limits::{CAPABILITIES_MAX, UNITS_MAX};
+use journal::{Enrolment, Entry};
+use model::limits::{CAPABILITIES_MAX, PENDING_CHANGES_MAX, UNITS_MAX};
 use model::{
     Binding, Capabilities, DeviceHandle, DeviceId, OrganisationHandle, OrganisationName, Unit, UnitHandle, UnitName,
 };
 use parking_lot::RwLock;
+
+use crate::pending::Pending;
+use crate::state::State;
 
 /// Who is on the map: units, the devices they carry, organisations and capability words, each with its
 /// dense number. Names never lose their number while the server runs.
@@ -33,6 +37,9 @@ pub enum RosterError {
     /// [`UNITS_MAX`] units are there.
     #[error("there are already {UNITS_MAX} units, the limit")]
     TooManyUnits,
+    /// [`PENDING_CHANGES_MAX`] changes wait for the journal.
+    #[error("the journal does not keep up, or has no room: try again later")]
+    TooManyPending,
     /// [`CAPABILITIES_MAX`] words are there.
     #[error("capability {word:?} would be one more than the {CAPABILITIES_MAX} allowed")]
     TooManyCapabilities {
@@ -56,13 +63,72 @@ impl Roster {
         self.devices.get(device).map(|binding| *binding)
     }
 
-    /// Adds or changes a unit and gives it `devices` on top of those that it carries. All or nothing.
+    /// Who was on the map when the journal ended, with what filters ask about each unit.
+    pub(crate) fn of(state: &State) -> (Self, Vec<(UnitHandle, UnitTraits)>) {
+        let (mut tables, mut traits) = (Tables::default(), Vec::new());
+        for (number, unit) in (0u32..).zip(state.units()) {
+            let handle = UnitHandle(number);
+            let entry = unit.unit.clone().unwrap_or_else(|| Arc::new(Unit::named(nobody())));
+            if unit.unit.is_some() && !unit.is_retired {
+                tables.units_by_name.insert(entry.name.clone(), handle);
+                traits.push((handle, tables.traits_of(&entry).expect("a unit that was taken once is within the limits")));
+            }
+            tables.units.push(entry);
+        }
+        let devices = DashMap::with_hasher(RandomState::default());
+        for (number, device) in (0u32..).zip(state.devices()) {
+            let name = device.name.clone().unwrap_or_else(|| DeviceId::new("?").expect("a mark is a name"));
+            if device.name.is_some() && !state.is_retired(device.unit) {
+                devices.insert(name.clone(), Binding { device: DeviceHandle(number), unit: device.unit });
+            }
+            tables.devices.push(name);
+        }
+        (Self { devices, tables: RwLock::new(tables) }, traits)
+    }
+
+    /// Adds or changes a unit and gives it `devices` on top of those that it carries. All or nothing; the change is on its way to
+    /// the journal.
     ///
     /// # Errors
     /// [`RosterError`] says which limit or device was in the way.
-    pub fn enrol(&self, unit: Unit, devices: &[DeviceId]) -> Result<(UnitHandle, UnitTraits), RosterError> {
+    pub(crate) fn enrol(
+        &self,
+        unit: Unit,
+        devices: &[DeviceId],
+        pending: &Pending,
+    ) -> Result<(UnitHandle, UnitTraits), RosterError> {
         let mut tables = self.tables.write();
         let known = tables.units_by_name.get(&unit.name).copied();
+        self.check(&tables, known, devices, pending)?;
+        let traits = tables.traits_of(&unit)?;
+        let handle = known.unwrap_or(UnitHandle(tables.units.len() as u32));
+        let entry = Arc::new(unit.clone());
+        if known.is_none() {
+            tables.units_by_name.insert(entry.name.clone(), handle);
+            tables.units.push(entry);
+        } else {
+            tables.units[handle.0 as usize] = entry;
+        }
+        let mut added = Vec::new();
+        for device in devices {
+            if !self.devices.contains_key(device) {
+                let number = DeviceHandle(tables.devices.len() as u32);
+                tables.devices.push(device.clone());
+                self.devices.insert(device.clone(), Binding { device: number, unit: handle });
+                added.push((number, device.clone()));
+            }
+        }
+        pending.push(Entry::Enrol(Enrolment { handle, unit, devices: added }));
+        Ok((handle, traits))
+    }
+
+    fn check(
+        &self,
+        tables: &Tables,
+        known: Option<UnitHandle>,
+        devices: &[DeviceId],
+        pending: &Pending,
+    ) -> Result<(), RosterError> {
         for device in devices {
             let taken = self.devices.get(device).map(|binding| binding.unit).filter(|owner| Some(*owner) != known);
             if let Some(owner) = taken {
@@ -73,30 +139,18 @@ impl Roster {
         if known.is_none() && tables.units.len() >= UNITS_MAX {
             return Err(RosterError::TooManyUnits);
         }
-        let traits = tables.traits_of(&unit)?;
-        let handle = known.unwrap_or(UnitHandle(tables.units.len() as u32));
-        let unit = Arc::new(unit);
-        if known.is_none() {
-            tables.units_by_name.insert(unit.name.clone(), handle);
-            tables.units.push(unit);
-        } else {
-            tables.units[handle.0 as usize] = unit;
+        if pending.len() >= PENDING_CHANGES_MAX {
+            return Err(RosterError::TooManyPending);
         }
-        for device in devices {
-            if !self.devices.contains_key(device) {
-                let number = DeviceHandle(tables.devices.len() as u32);
-                tables.devices.push(device.clone());
-                self.devices.insert(device.clone(), Binding { device: number, unit: handle });
-            }
-        }
-        Ok((handle, traits))
+        Ok(())
     }
 
     /// Forgets a unit's name and devices; gives its number, which is not used again.
-    pub fn remove(&self, name: &UnitName) -> Option<UnitHandle> {
+    pub(crate) fn remove(&self, name: &UnitName, pending: &Pending) -> Option<UnitHandle> {
         let mut tables = self.tables.write();
         let handle = tables.units_by_name.remove(name)?;
         self.devices.retain(|_, binding| binding.unit != handle);
+        pending.push(Entry::Retire(handle));
         Some(handle)
     }
 
@@ -153,6 +207,11 @@ impl Roster {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// Stands at a number that was never given.
+fn nobody() -> UnitName {
+    UnitName::new("?").expect("a mark is a name")
 }
 
 impl Tables {

@@ -1,6 +1,8 @@
 //! The rules of time and order for one device's fixes: pure, so that the same reports in the same
 //! order always give the same state.
 
+use journal::Malformed;
+use journal::codec::{Decoder, Encoder};
 use model::{Flags, Position, PositionReport, Timestamp, UnitKind, limits};
 
 /// Two fixes farther apart than the kind can go, by more than this, are a jump. Covers receiver noise.
@@ -28,6 +30,24 @@ struct Ordered {
     time: Option<Timestamp>,
     position: Position,
     flags: Flags,
+}
+
+impl Ordered {
+    fn lay(to: &mut Encoder, this: Self) {
+        to.time(this.order_time);
+        to.option(this.time, Encoder::time);
+        to.position(this.position);
+        to.flags(this.flags);
+    }
+
+    fn read(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            order_time: from.time("order time")?,
+            time: from.option("time", |from| from.time("time"))?,
+            position: from.position()?,
+            flags: from.flags()?,
+        })
+    }
 }
 
 /// What becomes of a report.
@@ -122,6 +142,22 @@ impl DeviceState {
     #[must_use]
     pub fn last_place(&self) -> Option<(Position, Timestamp)> {
         self.last.map(|last| (last.position, last.order_time))
+    }
+
+    /// Lays everything remembered, for a snapshot.
+    pub(crate) fn lay(&self, to: &mut Encoder) {
+        to.option(self.last, Ordered::lay);
+        to.option(self.held, Ordered::lay);
+        to.option(self.interval_ms, |to, interval| to.varint(u64::from(interval)));
+    }
+
+    /// Reads what [`Self::lay`] laid.
+    pub(crate) fn read(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            last: from.option("last", Ordered::read)?,
+            held: from.option("held", Ordered::read)?,
+            interval_ms: from.option("interval", |from| from.number("interval"))?,
+        })
     }
 
     /// A running mean that follows a change of cadence within a few reports.

@@ -1,178 +1,200 @@
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
-use index::{Change, Fix, Slot};
-use model::{Flags, Heard, PositionReport, Timestamp, UnitHandle, What};
-use tokio::sync::{mpsc, oneshot};
+use index::Change;
+use journal::{AppendError, Entry, Log, Sequence};
+use model::{Flags, Heard, What};
+use tokio::sync::mpsc;
+use tracing::error;
 
-use crate::fusion::takes_over;
+use crate::OnJournalFailure;
 use crate::live::Live;
-use crate::rules::{DeviceState, Judged, Outcome};
+use crate::settle::{Settle, Settlement, Settler, Unsettled};
+use crate::state::State;
 
 /// Messages taken from the queue at once.
 const MESSAGES_AT_ONCE: usize = 64;
-
-/// The engine was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the engine is stopped")]
-pub struct Stopped;
+/// Changes of the roster appended at once: a batch must fit in a quarter of a segment.
+const PENDING_AT_ONCE: usize = 256;
 
 /// There is no room in the engine's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the engine's queue is full")]
 pub struct Full;
 
-/// Ends when everything of a batch is settled. With [`Stopped`] it never will be: no acknowledgement may leave.
-#[derive(Debug)]
-pub struct Settlement(oneshot::Receiver<()>);
-
-impl Future for Settlement {
-    type Output = Result<(), Stopped>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map_err(|_| Stopped)
-    }
-}
-
 pub(crate) enum Message {
-    Batch(Vec<Heard>, oneshot::Sender<()>),
-    Retire(UnitHandle),
+    Batch(Vec<Heard>, Settle),
+    /// Something waits in `Pending`.
+    Wake,
     Stop,
 }
 
 pub(crate) fn batch(heard: Vec<Heard>) -> (Message, Settlement) {
-    let (done, settled) = oneshot::channel();
-    (Message::Batch(heard, done), Settlement(settled))
+    let (settle, settlement) = Settlement::pair();
+    (Message::Batch(heard, settle), settlement)
 }
 
-/// Applies messages until it is told to stop.
-pub(crate) fn run(live: &Live, mut messages: mpsc::Receiver<Message>) {
-    let mut writer = Writer { live, devices: Vec::new(), units: Vec::new(), changes: Vec::new() };
-    let mut taken = Vec::with_capacity(MESSAGES_AT_ONCE);
-    while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
-        for message in taken.drain(..) {
-            match message {
-                Message::Batch(heard, done) => {
-                    heard.iter().for_each(|heard| writer.take(heard));
-                    writer.flush();
-                    live.counters.batch();
-                    // Nobody may wait for it any more.
-                    let _ = done.send(());
-                }
-                Message::Retire(unit) => writer.retire(unit),
-                Message::Stop => return,
-            }
-        }
-    }
+/// Where the writer puts entries before it applies them.
+pub(crate) struct Storage {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) on_failure: OnJournalFailure,
 }
 
-/// What the writer knows of a unit: its slot as it will be once `changes` are applied.
-#[derive(Debug, Clone, Copy, Default)]
-struct UnitState {
-    fix: Option<Fix>,
-    interval_ms: Option<u32>,
-    is_retired: bool,
-}
-
-struct Writer<'a> {
-    live: &'a Live,
-    devices: Vec<DeviceState>,
-    units: Vec<UnitState>,
+/// The one thread that changes live state.
+pub(crate) struct Writer {
+    live: Arc<Live>,
+    /// `None`: nothing is stored, and a batch is settled when it is applied.
+    storage: Option<Storage>,
+    state: State,
+    /// Changes of the roster that the journal had no room for, before all others.
+    pending: Vec<Entry>,
+    entries: Vec<Entry>,
     changes: Vec<Change>,
 }
 
-impl Writer<'_> {
-    fn take(&mut self, heard: &Heard) {
-        let (unit, at) = (heard.binding.unit, heard.binding.unit.0 as usize);
-        if self.units.len() <= at {
-            self.units.resize_with(at + 1, UnitState::default);
-        }
-        match &heard.what {
-            What::Report(_) if self.units[at].is_retired => self.live.counters.retired(),
-            What::Report(report) => self.report(heard, report),
-            What::Contact | What::LogOut => {
-                self.live.counters.contact();
-                self.changes.push(Change::Touch { unit, contact: heard.received });
-            }
-        }
+/// How a batch may be applied.
+enum Stored {
+    /// It is in the log, up to here.
+    Upto(Sequence),
+    /// It is not, and is applied all the same.
+    No(Unsettled),
+}
+
+impl Writer {
+    pub(crate) fn new(live: Arc<Live>, storage: Option<Storage>, state: State) -> Self {
+        Self { live, storage, state, pending: Vec::new(), entries: Vec::new(), changes: Vec::new() }
     }
 
-    fn report(&mut self, heard: &Heard, report: &PositionReport) {
-        let (unit, device) = (heard.binding.unit, heard.binding.device.0 as usize);
-        if self.devices.len() <= device {
-            self.devices.resize_with(device + 1, DeviceState::default);
-        }
-        let kind = self.live.index.slot(unit).map_or(model::UnitKind::Unknown, |slot| slot.traits.kind);
-        let judged = self.devices[device].judge(report, heard.received, kind);
-        self.live.counters.outcome(judged.outcome);
-        match judged.outcome {
-            Outcome::Newest => {
-                if let Some(name) = &report.device {
-                    self.live.emergencies.locate(name, (report.position, judged.order_time));
+    /// Applies messages until it is told to stop.
+    pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let mut taken = Vec::with_capacity(MESSAGES_AT_ONCE);
+        while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
+            // A binding in a message was made before the message: what made it goes first.
+            self.pending.extend(self.live.pending.take());
+            let roster = self.store_pending();
+            for message in taken.drain(..) {
+                match message {
+                    Message::Batch(heard, settle) => self.batch(heard, settle, roster.as_ref().err()),
+                    Message::Wake => {}
+                    Message::Stop => return self.stop(),
                 }
-                let fix = fix_of(heard, report, judged);
-                self.place(unit, fix, self.devices[device].interval_ms(), heard.received, kind);
-            }
-            Outcome::HeldJump => self.flag_jump(heard),
-            Outcome::Duplicate | Outcome::Late | Outcome::NoFix => {
-                self.changes.push(Change::Touch { unit, contact: heard.received });
             }
         }
     }
 
-    fn place(&mut self, unit: UnitHandle, fix: Fix, interval_ms: Option<u32>, now: Timestamp, kind: model::UnitKind) {
-        let state = &mut self.units[unit.0 as usize];
-        let slot = Slot { fix: state.fix, expected_interval_ms: state.interval_ms, ..Slot::default() };
-        let wins = state.fix.is_none_or(|current| takes_over(&current, slot.is_stale(now), &fix, now, kind));
-        if !wins {
-            self.changes.push(Change::Touch { unit, contact: now });
-            return;
-        }
-        (state.fix, state.interval_ms) = (Some(fix), interval_ms);
-        self.changes.push(Change::Place { unit, fix, contact: now, interval_ms });
-    }
-
-    /// The place stays; that another one waits for confirmation is shown on it.
-    fn flag_jump(&mut self, heard: &Heard) {
-        let (unit, state) = (heard.binding.unit, &mut self.units[heard.binding.unit.0 as usize]);
-        match &mut state.fix {
-            Some(fix) if fix.source == heard.binding.device => {
-                fix.flags = fix.flags.with(Flags::JUMP);
-                let (fix, interval_ms) = (*fix, state.interval_ms);
-                self.changes.push(Change::Place { unit, fix, contact: heard.received, interval_ms });
+    /// Appends and applies the changes of the roster; those that find no room stay.
+    fn store_pending(&mut self) -> Result<(), Unsettled> {
+        while !self.pending.is_empty() {
+            let some = self.pending.len().min(PENDING_AT_ONCE);
+            let rest = self.pending.split_off(some);
+            match store(self.storage.as_ref(), &self.pending) {
+                Ok(_) => {
+                    let entries = std::mem::replace(&mut self.pending, rest);
+                    entries.iter().for_each(|entry| self.apply(entry));
+                    self.flush();
+                }
+                Err(unsettled) => {
+                    self.pending.extend(rest);
+                    return Err(unsettled);
+                }
             }
-            _ => self.changes.push(Change::Touch { unit, contact: heard.received }),
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, heard: Vec<Heard>, settle: Settle, roster: Option<&Unsettled>) {
+        let is_wanted = |heard: &Heard| {
+            let is_retired = self.state.is_retired(heard.binding.unit);
+            if is_retired && matches!(heard.what, What::Report(_)) {
+                self.live.counters.retired();
+            }
+            !is_retired
+        };
+        self.entries.extend(heard.into_iter().filter(is_wanted).map(Entry::Heard));
+        let stored = match roster {
+            Some(unsettled) => Err(unsettled.clone()),
+            None => store(self.storage.as_ref(), &self.entries),
+        };
+        match stored {
+            Ok(Stored::Upto(last)) => {
+                self.apply_entries();
+                match &self.storage {
+                    Some(storage) => storage.settler.wait(last, settle),
+                    // Nobody may wait for it any more, here and below.
+                    None => drop(settle.send(Ok(()))),
+                }
+            }
+            Ok(Stored::No(unsettled)) => {
+                self.entries.iter_mut().for_each(mark_not_stored);
+                self.apply_entries();
+                let _ = settle.send(Err(unsettled));
+            }
+            Err(unsettled) => {
+                let is_report = |entry: &&Entry| matches!(entry, Entry::Heard(Heard { what: What::Report(_), .. }));
+                self.live.counters.unstored(self.entries.iter().filter(is_report).count());
+                self.entries.clear();
+                let _ = settle.send(Err(unsettled));
+            }
         }
     }
 
-    fn retire(&mut self, unit: UnitHandle) {
-        let at = unit.0 as usize;
-        if self.units.len() <= at {
-            self.units.resize_with(at + 1, UnitState::default);
+    fn apply_entries(&mut self) {
+        let mut entries = std::mem::take(&mut self.entries);
+        for entry in entries.drain(..) {
+            self.apply(&entry);
         }
-        self.units[at] = UnitState { is_retired: true, ..UnitState::default() };
-        self.live.index.withdraw(unit);
+        self.entries = entries;
+        self.flush();
+        self.live.counters.batch();
+    }
+
+    fn apply(&mut self, entry: &Entry) {
+        let effect = self.state.apply(entry);
+        match (effect.outcome, entry) {
+            (Some(outcome), _) => self.live.counters.outcome(outcome),
+            (None, Entry::Heard(_)) => self.live.counters.contact(),
+            (None, Entry::Retire(unit)) => self.live.index.withdraw(*unit),
+            _ => {}
+        }
+        self.changes.extend(effect.change);
+        if let Some((device, place)) = effect.located {
+            self.live.emergencies.locate(&device, place);
+        }
     }
 
     fn flush(&mut self) {
         self.live.index.apply(&self.changes);
         self.changes.clear();
     }
+
+    fn stop(self) {
+        if let Some(storage) = self.storage {
+            storage.log.stop();
+        }
+    }
 }
 
-fn fix_of(heard: &Heard, report: &PositionReport, judged: Judged) -> Fix {
-    Fix {
-        position: report.position,
-        time: judged.order_time,
-        received: heard.received,
-        source: heard.binding.device,
-        time_basis: if report.time.is_some() { report.time_basis } else { model::TimeBasis::Receipt },
-        speed_mps: report.speed_mps,
-        course_deg: report.course_deg,
-        altitude: report.altitude,
-        accuracy_m: report.accuracy_m,
-        accuracy_basis: report.accuracy_basis,
-        flags: judged.flags,
+fn mark_not_stored(entry: &mut Entry) {
+    if let Entry::Heard(Heard { what: What::Report(report), .. }) = entry {
+        report.flags = report.flags.with(Flags::NOT_STORED);
+    }
+}
+
+/// Puts entries into the log. An error means that they may not be applied.
+fn store(storage: Option<&Storage>, entries: &[Entry]) -> Result<Stored, Unsettled> {
+    let Some(storage) = storage else { return Ok(Stored::Upto(Sequence(0))) };
+    match (storage.log.append(entries), storage.on_failure) {
+        (Ok(last), _) => Ok(Stored::Upto(last)),
+        (Err(AppendError::Full { reason }), _) => Err(Unsettled::Full { reason }),
+        (Err(AppendError::Failed { reason }), OnJournalFailure::LiveUnacked) => {
+            Ok(Stored::No(Unsettled::Failed { reason, is_applied: true }))
+        }
+        (Err(AppendError::Failed { reason }), OnJournalFailure::Stop) => {
+            Err(Unsettled::Failed { reason, is_applied: false })
+        }
+        (Err(error), _) => {
+            error!(%error, "The journal takes nothing.");
+            Err(Unsettled::Stopped)
+        }
     }
 }

@@ -1,9 +1,9 @@
 use std::sync::Arc;
 
-use model::{Binding, DeviceId, DeviceSignal, Flags, Heard, SignalKind, Timestamp, What};
+use model::{Binding, DeviceId, DeviceSignal, Flags, Heard, Press, SignalKind, Timestamp, What};
 use wire::{Decoded, Reply, proto};
 
-use crate::{Counters, Intake, Press};
+use crate::{Counters, Intake, NotSettled};
 
 /// Decides who may say something: device -> unit, refused by value, each refusal counted.
 /// One per session, since it remembers whom it looked up last.
@@ -23,8 +23,42 @@ pub struct Admission {
     pub reports: usize,
     /// What was not taken, in the order of the frame.
     pub refusals: Vec<Refusal>,
-    /// To be sent, in order, once `heard` is settled.
-    pub replies: Vec<Vec<u8>>,
+    /// To be sent, in order, once it is known what became of `heard`.
+    pub answers: Vec<Answer>,
+}
+
+/// What goes back for one frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The frame held nothing to be stored (registration, authentication, heartbeat): it is answered also when the journal
+    /// fails, since a terminal that is not let in sends no places.
+    Session(Vec<u8>),
+    /// It says that a report or an emergency is stored.
+    Stored(Vec<u8>),
+    /// It acknowledges a batch of a gateway, which is told when the batch is not stored.
+    Batch {
+        /// Which batch.
+        batch_sequence: u64,
+        /// The acknowledgement.
+        ack: Vec<u8>,
+    },
+}
+
+impl Answer {
+    /// The bytes to send when the frame is settled (`Ok`), or is not; `None`: nothing is sent.
+    #[must_use]
+    pub fn bytes(self, settled: &Result<(), NotSettled>) -> Option<Vec<u8>> {
+        match (self, settled) {
+            (_, Err(NotSettled::Stopped)) => None,
+            (Self::Session(bytes), _) | (Self::Stored(bytes) | Self::Batch { ack: bytes, .. }, Ok(())) => Some(bytes),
+            (Self::Stored(_), Err(NotSettled::NotStored { .. })) => None,
+            (Self::Batch { batch_sequence, .. }, Err(NotSettled::NotStored { reason, detail, is_applied })) => {
+                let (reason, detail) = ((*reason).to_owned(), detail.clone());
+                let applied = *is_applied;
+                Some(wire::muster::not_stored(proto::NotStored { batch_sequence, reason, detail, applied }))
+            }
+        }
+    }
 }
 
 impl Admission {
@@ -33,7 +67,7 @@ impl Admission {
         self.heard.append(&mut next.heard);
         self.reports += next.reports;
         self.refusals.append(&mut next.refusals);
-        self.replies.append(&mut next.replies);
+        self.answers.append(&mut next.answers);
     }
 }
 
@@ -66,6 +100,7 @@ impl<I: Intake> Admitter<I> {
         }
         let session_device = decoded.device.clone();
         let has_reports = !decoded.reports.is_empty();
+        let has_press = decoded.signals.iter().any(|signal| matches!(signal.kind, SignalKind::Emergency { .. }));
         for (report, place) in decoded.reports.drain(..).zip(decoded.report_places.drain(..)) {
             let Some(device) = report.device.clone().or_else(|| session_device.clone()) else {
                 self.refuse(
@@ -85,8 +120,8 @@ impl<I: Intake> Admitter<I> {
         self.signals(decoded, has_reports, received, &mut admission);
         admission.refusals.sort_by_key(|refusal| refusal.place);
         let known = session_device.is_none_or(|device| self.resolve(&device).is_some());
-        admission.replies =
-            decoded.replies.drain(..).map(|reply| bytes_of(reply, known, &admission.refusals)).collect();
+        let answer = |reply| answer_of(reply, known, has_reports || has_press, &admission.refusals);
+        admission.answers = decoded.replies.drain(..).map(answer).collect();
         admission
     }
 
@@ -137,13 +172,15 @@ impl<I: Intake> Admitter<I> {
     }
 }
 
-fn bytes_of(reply: Reply, known: bool, refusals: &[Refusal]) -> Vec<u8> {
-    match reply {
+fn answer_of(reply: Reply, is_known: bool, has_to_be_stored: bool, refusals: &[Refusal]) -> Answer {
+    let bytes = match reply {
+        Reply::BatchAck { batch_sequence } => {
+            return Answer::Batch { batch_sequence, ack: wire::muster::ack(batch_sequence, refused(refusals)) };
+        }
         Reply::Always(bytes) => bytes,
-        Reply::ByAdmission { known: bytes, .. } if known => bytes,
-        Reply::ByAdmission { unknown: bytes, .. } => bytes,
-        Reply::BatchAck { batch_sequence } => wire::muster::ack(batch_sequence, refused(refusals)),
-    }
+        Reply::ByAdmission { known, unknown } => if is_known { known } else { unknown },
+    };
+    if has_to_be_stored { Answer::Stored(bytes) } else { Answer::Session(bytes) }
 }
 
 /// The refusals as a gateway gets them.

@@ -17,6 +17,7 @@ pub struct Counters {
     open: Family<OfProtocol, Gauge>,
     closed: Family<WithReason, Counter>,
     replies_dropped: Family<OfProtocol, Counter>,
+    answers_withheld: Family<OfProtocol, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,6 +43,8 @@ impl Counters {
         registry.register("connections_open", "Connections open now", self.open.clone());
         registry.register("connections_closed", "Connections closed, by reason", self.closed.clone());
         registry.register("replies_dropped", "Answers to datagrams that were not sent", self.replies_dropped.clone());
+        let help = "Answers not sent because what they answer is not stored";
+        registry.register("answers_withheld", help, self.answers_withheld.clone());
     }
 
     /// Bytes were read.
@@ -93,6 +96,11 @@ impl Counters {
     /// An answer to a datagram was not sent.
     pub fn reply_dropped(&self, protocol: &'static str) {
         self.replies_dropped.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// An answer was not sent because what it answers is not stored.
+    pub fn answer_withheld(&self, protocol: &'static str) {
+        self.answers_withheld.get_or_create(&OfProtocol { protocol }).inc();
     }
 
     /// How many positions were refused for `reason`.

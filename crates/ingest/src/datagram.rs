@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tracing::warn;
 use wire::Protocol;
 
-use crate::{Admission, Intake, Session, Setting};
+use crate::{Admission, Answer, Intake, Session, Setting};
 
 /// Largest datagram.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -66,29 +66,31 @@ impl<I: Intake> Listener<I> {
         });
         // A batch of the `muster` format gets no acknowledgement over UDP: the format says so.
         if self.protocol.framing.datagram == wire::Datagram::OneMessage {
-            all.replies.clear();
+            all.answers.clear();
         }
         match setting.intake.try_submit(all.heard) {
             Err(_) => setting.counters.refused(name, "queue_full", all.reports),
             Ok(settlement) => {
                 setting.counters.admitted(name, all.reports);
-                self.answer(settlement, all.replies, sender);
+                self.answer(settlement, all.answers, sender);
             }
         }
     }
 
-    fn answer(&self, settlement: I::Settlement, replies: Vec<Vec<u8>>, sender: SocketAddr) {
-        if replies.is_empty() {
+    fn answer(&self, settlement: I::Settlement, answers: Vec<Answer>, sender: SocketAddr) {
+        if answers.is_empty() {
             return;
         }
         let Ok(place) = Arc::clone(&self.replies).try_acquire_owned() else {
             return self.setting.counters.reply_dropped(self.protocol.name);
         };
-        let socket = Arc::clone(&self.socket);
+        let (socket, counters, name) = (Arc::clone(&self.socket), Arc::clone(&self.setting.counters), self.protocol.name);
         tokio::spawn(async move {
-            if settlement.await.is_ok() {
-                for reply in replies {
-                    let _ = socket.send_to(&reply, sender).await;
+            let settled = settlement.await;
+            for answer in answers {
+                match answer.bytes(&settled) {
+                    Some(bytes) => drop(socket.send_to(&bytes, sender).await),
+                    None => counters.answer_withheld(name),
                 }
             }
             drop(place);

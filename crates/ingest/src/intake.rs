@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use model::{Binding, DeviceId, Heard, Position, Timestamp};
+use model::{Binding, DeviceId, Heard, Press};
 
 /// The engine, as `ingest` sees it.
 pub trait Intake: Send + Sync + 'static {
@@ -11,7 +11,7 @@ pub trait Intake: Send + Sync + 'static {
     fn ring(&self, press: Press);
 
     /// Hands over a batch, waiting for room in the queue. The inner future ends when everything of
-    /// the batch is settled: applied, and once there is a journal, stored.
+    /// the batch is settled: applied and stored.
     ///
     /// # Errors
     /// [`NotSettled`] when the engine has stopped: no acknowledgement may leave.
@@ -27,25 +27,24 @@ pub trait Intake: Send + Sync + 'static {
     type Settlement: Future<Output = Result<(), NotSettled>> + Send + Unpin + 'static;
 }
 
-/// A pressed emergency button.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Press {
-    /// The device that was pressed, known or not.
-    pub device: DeviceId,
-    /// When, by the device's clock.
-    pub pressed_at: Option<Timestamp>,
-    /// When we heard of it.
-    pub received_at: Timestamp,
-    /// It comes out of a backlog.
-    pub is_delayed: bool,
-    /// The place in the same frame, if it had a valid one, and when that was true.
-    pub place: Option<(Position, Timestamp)>,
+/// A batch was not settled. Ours: no acknowledgement leaves.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotSettled {
+    /// The engine stopped before.
+    #[error("the engine stopped before the batch was settled")]
+    Stopped,
+    /// It could not be stored. The sender keeps it and sends it again later.
+    #[error("{detail}")]
+    NotStored {
+        /// The stable word: `journal_full` or `journal_failed`.
+        reason: &'static str,
+        /// For a person.
+        detail: String,
+        /// Whether it is on the map all the same.
+        is_applied: bool,
+    },
 }
-
-/// The engine stopped before the batch was settled. Ours: no acknowledgement leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the engine stopped before the batch was settled")]
-pub struct NotSettled;
 
 /// The engine's queue has no room. Ours: the sender sends too fast for us, and it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -12,10 +12,10 @@ mod session;
 mod stream;
 
 pub use address::{AddressError, ListenAddress};
-pub use admit::{Admission, Admitter, Refusal};
+pub use admit::{Admission, Admitter, Answer, Refusal};
 pub use counters::Counters;
 pub use datagram::listen_datagrams;
-pub use intake::{Intake, NotSettled, Press, QueueFull};
+pub use intake::{Intake, NotSettled, QueueFull};
 pub use session::Session;
 pub use stream::listen_stream;
 

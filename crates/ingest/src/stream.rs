@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 use wire::{Cut, Protocol};
 
-use crate::{Admission, Intake, Session, Setting};
+use crate::{Admission, Answer, Intake, NotSettled, Session, Setting};
 
 /// Room for one read, in bytes. A buffer holds at most one frame and one read.
 const READ_BYTES: usize = 16 * 1024;
-/// Most batches' replies that wait for their settlement before the socket is no longer read.
+/// Most batches' answers that wait for their settlement before the socket is no longer read.
 const UNSETTLED_MAX: usize = model::limits::UNSETTLED_FRAMES_MAX;
 
 /// Serves TCP connections until the task is dropped. One task a connection; those over the limit
@@ -85,7 +85,7 @@ struct Connection<I: Intake> {
     session: Session<I>,
     buffer: BytesMut,
     /// Answers in the order of their frames, each with what it waits for.
-    unsettled: VecDeque<(I::Settlement, Vec<u8>)>,
+    unsettled: VecDeque<(I::Settlement, Vec<Answer>)>,
     has_framed: bool,
 }
 
@@ -107,14 +107,9 @@ impl<I: Intake> Connection<I> {
             let front = self.unsettled.front_mut();
             tokio::select! {
                 settled = async { (&mut front.expect("guarded: there is a front").0).await }, if is_waiting => {
-                    let (_, bytes) = self.unsettled.pop_front().expect("the front was awaited");
-                    if settled.is_err() {
-                        return End::Stopped;
-                    }
-                    match timeout(limits.idle, self.stream.write_all(&bytes)).await {
-                        Err(_) => return End::Unread,
-                        Ok(Err(error)) => return End::Error(error),
-                        Ok(Ok(())) => {}
+                    let (_, answers) = self.unsettled.pop_front().expect("the front was awaited");
+                    if let Err(end) = self.answer(&settled, answers, setting).await {
+                        return end;
                     }
                 }
                 read = self.stream.read_buf(&mut self.buffer), if may_read => match read {
@@ -164,10 +159,10 @@ impl<I: Intake> Connection<I> {
                 }
             }
         };
-        if !all.heard.is_empty() || !all.replies.is_empty() {
+        if !all.heard.is_empty() || !all.answers.is_empty() {
             let settlement = setting.intake.submit(all.heard).await.map_err(|_| End::Stopped)?;
             setting.counters.admitted(name, all.reports);
-            self.unsettled.push_back((settlement, all.replies.concat()));
+            self.unsettled.push_back((settlement, all.answers));
         }
         if lost { Err(End::Lost) } else { Ok(()) }
     }
@@ -191,18 +186,39 @@ impl<I: Intake> Connection<I> {
             }
             match setting.intake.submit(all.heard).await {
                 Err(_) => return End::Stopped,
-                Ok(settlement) => self.unsettled.push_back((settlement, all.replies.concat())),
+                Ok(settlement) => self.unsettled.push_back((settlement, all.answers)),
             }
             setting.counters.admitted(self.protocol.name, all.reports);
         }
-        while let Some((settlement, bytes)) = self.unsettled.pop_front() {
-            if settlement.await.is_err() {
-                return End::Stopped;
-            }
-            if !matches!(timeout(setting.limits.idle, self.stream.write_all(&bytes)).await, Ok(Ok(()))) {
-                return End::Unread;
+        while let Some((settlement, answers)) = self.unsettled.pop_front() {
+            let settled = settlement.await;
+            if let Err(end) = self.answer(&settled, answers, setting).await {
+                return end;
             }
         }
         End::Peer
+    }
+
+    /// Sends what `settled` lets out. What it does not is counted: the sender keeps what it sent.
+    async fn answer(
+        &mut self,
+        settled: &Result<(), NotSettled>,
+        answers: Vec<Answer>,
+        setting: &Setting<I>,
+    ) -> Result<(), End> {
+        if matches!(settled, Err(NotSettled::Stopped)) {
+            return Err(End::Stopped);
+        }
+        let mut bytes = Vec::new();
+        for answer in answers {
+            match answer.bytes(settled) {
+                Some(answer) => bytes.extend(answer),
+                None => setting.counters.answer_withheld(self.protocol.name),
+            }
+        }
+        match timeout(setting.limits.idle, self.stream.write_all(&bytes)).await {
+            Err(_) => Err(End::Unread),
+            Ok(written) => written.map_err(End::Error),
+        }
     }
 }

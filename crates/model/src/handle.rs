@@ -1,11 +1,12 @@
-/// Dense number of a unit in one running server: its place in every table. Never leaves the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Dense number of a unit: its place in every table. Given in the order of the journal, so that the same journal gives
+/// the same numbers; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct UnitHandle(pub u32);
 
-/// Dense number of a device in one running server. Never leaves the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Dense number of a device, given as [`UnitHandle`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct DeviceHandle(pub u32);
 
 /// Dense number of an organisation in one running server. Never leaves the process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct OrganisationHandle(pub u32);

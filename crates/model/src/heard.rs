@@ -1,4 +1,4 @@
-use crate::{DeviceHandle, PositionReport, Timestamp, UnitHandle};
+use crate::{DeviceHandle, DeviceId, Position, PositionReport, Timestamp, UnitHandle};
 
 /// Which unit a device belongs to, as dense numbers. A session keeps it, so that no report pays a look-up by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,4 +29,19 @@ pub enum What {
     Contact,
     /// Good-bye.
     LogOut,
+}
+
+/// A pressed emergency button, of a device known or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Press {
+    /// The device that was pressed.
+    pub device: DeviceId,
+    /// When, by the device's clock.
+    pub pressed_at: Option<Timestamp>,
+    /// When we heard of it.
+    pub received_at: Timestamp,
+    /// It comes out of a backlog.
+    pub is_delayed: bool,
+    /// The place in the same frame, if it had a valid one, and when that was true.
+    pub place: Option<(Position, Timestamp)>,
 }

@@ -17,7 +17,7 @@ mod unit;
 pub use clock::Clock;
 pub use disk::{Disk, DiskFile};
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle};
-pub use heard::{Binding, Heard, What};
+pub use heard::{Binding, Heard, Press, What};
 pub use name::{DeviceId, NameError, OrganisationName, UnitName};
 pub use position::Position;
 pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, PositionReport, SignalKind, TimeBasis};

@@ -47,3 +47,19 @@ pub const WITHIN_DEADLINE: Duration = Duration::from_millis(250);
 pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
 /// Active emergencies kept at once; they are few, and never dropped below this.
 pub const EMERGENCIES_MAX: usize = 10_000;
+/// Bytes of a journal segment, reserved before it is used.
+pub const JOURNAL_SEGMENT_BYTES: u32 = 64 << 20;
+/// How long the first entry of a group commit may wait for others.
+pub const JOURNAL_GROUP_TIME: Duration = Duration::from_millis(2);
+/// A group commit of so many bytes does not wait.
+pub const JOURNAL_GROUP_BYTES: usize = 1 << 20;
+/// Bytes that may wait for a slow disk before ingestion waits too.
+pub const JOURNAL_UNSYNCED_BYTES_MAX: usize = 64 << 20;
+/// Closed segments are removed, oldest first, beyond so many bytes.
+pub const JOURNAL_RETAIN_BYTES: u64 = 16 << 30;
+/// Closed segments are removed after so long.
+pub const JOURNAL_RETAIN_TIME: Duration = Duration::from_secs(72 * 3_600);
+/// A snapshot is made once so many bytes were closed since the last one.
+pub const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
+/// Changes of the roster and emergencies that may wait for the journal.
+pub const PENDING_CHANGES_MAX: usize = 1 << 20;

@@ -201,6 +201,18 @@ impl Flags {
         (Self::NOT_STORED, "not_stored"),
     ];
 
+    /// The set as bits; the lowest is [`Self::EMERGENCY`]. They are written to disk: a bit never changes its meaning.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The set of these bits; `None` when one of them has no meaning.
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Option<Self> {
+        if bits >> Self::WORDS.len() == 0 { Some(Self(bits)) } else { None }
+    }
+
     /// Whether all of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use server::Server;
-use server::config::{Config, Listen};
+use server::config::{Config, Data, Listen};
 use simulate::{Forces, Plan, Target};
 
 use crate::query::{ask, print_nearest};
@@ -49,8 +49,14 @@ impl Demo {
         let listen = ["jt808", "nmea", "taip", "muster"]
             .into_iter()
             .map(|protocol| any(protocol).map(|address| Listen { address, insecure: false }));
-        let config =
-            Config { http: self.http, grpc: None, listen: listen.collect::<Result<_, _>>()?, ..Config::default() };
+        let folder = tempfile::Builder::new().prefix("muster-demo-").tempdir()?;
+        let config = Config {
+            http: self.http,
+            grpc: None,
+            listen: listen.collect::<Result<_, _>>()?,
+            data: Data::Folder(folder.path().to_owned()),
+            ..Config::default()
+        };
         let server = Server::start(&config).await?;
         for (unit, devices) in forces.roster() {
             server.enrol(unit, &devices)?;
@@ -58,6 +64,7 @@ impl Demo {
         let map = format!("http://{}", server.addresses().http);
         println!("{} units with {} devices are on the roster.\n", forces.units(), forces.devices());
         println!("    The map:  {map}\n");
+        println!("Reports are stored before they are acknowledged, in {} until the demo ends.\n", folder.path().display());
         let targets = server.addresses().listen.iter().map(|one| one.to_string().parse::<Target>());
         let now = model::Clock::now(&server::SystemClock::default());
         let targets = targets.collect::<Result<Vec<_>, _>>()?;

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use server::Server;
-use server::config::{Config, ListenSetting, Origin, Settings};
+use server::config::{Config, Data, ListenSetting, Origin, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Take in frames and answer questions until stopped (Ctrl-C or SIGTERM)
@@ -23,6 +23,9 @@ pub(crate) struct Serve {
     /// Listen for devices, as in jt808=tcp://127.0.0.1:6808; protocols: muster, jt808, nmea, taip
     #[arg(long, value_name = "PROTOCOL=tcp|udp://ADDR")]
     listen: Vec<String>,
+    /// Folder of the journal, or `off`: nothing is stored, a restart starts empty [default: muster-data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Make a unit of each unknown device (demo and loopback)
     #[arg(long)]
     admit_unknown: bool,
@@ -48,6 +51,10 @@ impl Serve {
             if addresses.listen.is_empty() {
                 println!("devices        none: add --listen jt808=tcp://127.0.0.1:6808");
             }
+            match &config.data {
+                Data::Folder(folder) => println!("journal        {}", folder.display()),
+                Data::Off => println!("journal        off: acknowledged means applied, a restart starts empty"),
+            }
             println!("ready");
             stop_signal().await?;
             println!("stopping: what is in the queue is applied and answered");
@@ -69,6 +76,7 @@ impl Serve {
             admit_unknown: self.admit_unknown.then_some(true),
             insecure: self.insecure.then_some(true),
             units_file: self.units_file,
+            data: self.data,
             ..Settings::default()
         };
         Ok(config.lay(flags, &Origin::Flag)?)

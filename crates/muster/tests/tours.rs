@@ -28,7 +28,8 @@ fn the_tours_of_the_readme_run_and_answer() {
     );
     let parts = [gateway, tour(&readme, "decode"), tour(&readme, "dispatch"), tour(&readme, "operations")];
     let script = format!("set -eu\ntrap 'kill $(jobs -p)' EXIT\n{}", parts.join("\n"));
-    let run = Command::new("bash").arg("-c").arg(script).env("PATH", path).output().unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let run = Command::new("bash").arg("-c").arg(script).env("PATH", path).current_dir(&here).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     let complained = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{said}\n{complained}");

@@ -14,7 +14,7 @@ const pen = canvas.getContext("2d");
 const state = {
   units: new Map(), shown: new Set(Object.keys(COLOURS).filter((kind) => kind !== "community")), counts: {},
   centre: [108.36, 22.81], pixelsPerDegree: 1500, isFitted: false, answer: null, asked: null,
-  heard: performance.now(), isLost: false, language: localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
+  heard: performance.now(), isLost: false, alarms: [], language: localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
 };
 const words = () => WORDS[state.language];
 const element = (id) => document.getElementById(id);
@@ -75,6 +75,7 @@ function fitOnce() {
 function showFigures(stats) {
   const w = words();
   state.counts = stats.by_kind;
+  state.alarms = stats.alarms;
   const age = stats.fix_age_s ? `${stats.fix_age_s.p50.toFixed(1)} / ${stats.fix_age_s.p99.toFixed(1)} s` : "–";
   const alarm = stats.emergencies ? ` · <b class="alarm">SOS ${Number(stats.emergencies)}</b>` : "";
   element("figures").innerHTML = `<b>${stats.units}</b> ${w.units} · <b>${stats.located}</b> ${w.located} · <b>${Math.round(stats.reports_per_s)}</b> ${w.rate} · ${w.age} <b>${age}</b>${alarm}`;
@@ -83,8 +84,10 @@ function showFigures(stats) {
 
 function showTrouble() {
   const trouble = element("trouble");
-  trouble.hidden = !state.isLost;
-  trouble.textContent = words().lost(Math.round((performance.now() - state.heard) / 1000));
+  const alarms = state.isLost ? [] : state.alarms;
+  trouble.hidden = !state.isLost && alarms.length === 0;
+  const lost = () => words().lost(Math.round((performance.now() - state.heard) / 1000));
+  trouble.textContent = state.isLost ? lost() : alarms.map((alarm) => words().alarms[alarm] ?? alarm).join(" ");
 }
 
 /** A mark is as bright as its place is young; after two minutes it is a shadow. */

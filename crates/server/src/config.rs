@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use ingest::ListenAddress;
 use serde::Deserialize;
 
+pub use crate::storage::{Data, JournalConfig};
+
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -95,6 +97,10 @@ pub struct Config {
     pub insecure: bool,
     /// Units to enrol at the start: JSON as in `PUT /v1/units/{unit}`, a list with `unit` in each. Key `units_file`.
     pub units_file: Option<PathBuf>,
+    /// Where the journal is. Default the folder `muster-data`; key `data`, `"off"` stores nothing.
+    pub data: Data,
+    /// How the journal is kept.
+    pub journal: JournalConfig,
     /// Most connections of one listener. Key `connections_max`.
     pub connections_max: usize,
     /// Milliseconds a new connection has for its first frame. Key `first_frame_ms`.
@@ -114,6 +120,8 @@ impl Default for Config {
             admit_unknown: false,
             insecure: false,
             units_file: None,
+            data: Data::Folder("muster-data".into()),
+            journal: JournalConfig::default(),
             connections_max: model::limits::CONNECTIONS_MAX,
             first_frame_ms: ms(model::limits::FIRST_FRAME_DEADLINE),
             idle_ms: ms(model::limits::IDLE_DEADLINE),
@@ -125,6 +133,20 @@ impl Default for Config {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// See [`Config::data`].
+    pub data: Option<PathBuf>,
+    /// See [`Config::journal`]: `live_unacked` or `stop`.
+    pub on_journal_failure: Option<String>,
+    /// See [`JournalConfig::segment_bytes`].
+    pub journal_segment_mib: Option<u32>,
+    /// See [`JournalConfig::group_time`].
+    pub journal_group_ms: Option<u64>,
+    /// See [`JournalConfig::retention`].
+    pub journal_retain_hours: Option<u64>,
+    /// See [`JournalConfig::retention`].
+    pub journal_retain_mib: Option<u64>,
+    /// See [`JournalConfig::retention`].
+    pub snapshot_every_mib: Option<u64>,
     /// See [`Config::http`].
     pub http: Option<String>,
     /// See [`Config::grpc`]; `"off"` turns it off.
@@ -166,7 +188,7 @@ pub struct ListenTable {
     insecure: bool,
 }
 
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 11] = [
     "MUSTER_HTTP",
     "MUSTER_GRPC",
     "MUSTER_HOSTS",
@@ -174,6 +196,8 @@ const VARIABLES: [&str; 9] = [
     "MUSTER_ADMIT_UNKNOWN",
     "MUSTER_INSECURE",
     "MUSTER_UNITS_FILE",
+    "MUSTER_DATA",
+    "MUSTER_ON_JOURNAL_FAILURE",
     "MUSTER_CONFIG",
     "MUSTER_LOG",
 ];
@@ -205,6 +229,8 @@ impl Settings {
                 "MUSTER_ADMIT_UNKNOWN" => settings.admit_unknown = Some(truth(&key, &value)?),
                 "MUSTER_INSECURE" => settings.insecure = Some(truth(&key, &value)?),
                 "MUSTER_UNITS_FILE" => settings.units_file = Some(value.into()),
+                "MUSTER_DATA" => settings.data = Some(value.into()),
+                "MUSTER_ON_JOURNAL_FAILURE" => settings.on_journal_failure = Some(value),
                 // Read by the program itself.
                 "MUSTER_CONFIG" | "MUSTER_LOG" => {}
                 _ => return Err(ConfigError::UnknownVariable { key, known: VARIABLES.join(", ") }),
@@ -236,6 +262,7 @@ impl Config {
             let advice = "is no ADDRESS:PORT, as in 127.0.0.1:8080";
             text.parse::<SocketAddr>().map_err(|_| wrong(key, origin, format!("{text:?} {advice}")))
         };
+        self.journal.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         if let Some(text) = settings.http {
             self.http = address("http", text)?;
         }
@@ -249,6 +276,7 @@ impl Config {
         self.admit_unknown = settings.admit_unknown.unwrap_or(self.admit_unknown);
         self.insecure = settings.insecure.unwrap_or(self.insecure);
         self.units_file = settings.units_file.or(self.units_file);
+        self.data = settings.data.map_or(self.data, Data::from);
         self.connections_max = settings.connections_max.unwrap_or(self.connections_max);
         self.first_frame_ms = settings.first_frame_ms.unwrap_or(self.first_frame_ms);
         self.idle_ms = settings.idle_ms.unwrap_or(self.idle_ms);

@@ -1,8 +1,10 @@
 //! HTTP: routes are registered only through `utoipa-axum`, so that the OpenAPI document and the router cannot differ.
 
+mod alarm;
 mod ask;
 mod emergencies;
 mod features;
+mod gate;
 mod guard;
 mod health;
 mod nearest;
@@ -15,7 +17,9 @@ mod units;
 mod within;
 
 pub(crate) use features::ages_of;
+pub(crate) use gate::Gate;
 pub(crate) use guard::Hosts;
+pub(crate) use problem::Problem;
 pub(crate) use stats::Rates;
 pub(crate) use units::UnitBody;
 
@@ -70,6 +74,7 @@ pub(crate) fn router(service: &Arc<Service>) -> Router {
         .fallback(problem::no_such_place)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(model::limits::JSON_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), alarm::tell))
         .layer(middleware::from_fn_with_state(Arc::clone(service), guard::check))
         .with_state(Arc::clone(service))
 }

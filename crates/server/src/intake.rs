@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
-use engine::{Emergency, Engine};
-use ingest::{Intake, NotSettled, Press, QueueFull};
-use model::{Binding, DeviceId, Heard};
+use engine::{Engine, Unsettled};
+use ingest::{Intake, NotSettled, QueueFull};
+use model::{Binding, DeviceId, Heard, Press};
 
 /// The engine as `ingest` sees it.
 pub(crate) struct EngineIntake(pub(crate) Arc<Engine>);
@@ -14,7 +14,16 @@ impl Future for Settlement {
     type Output = Result<(), NotSettled>;
 
     fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
-        std::pin::Pin::new(&mut self.0).poll(context).map_err(|_| NotSettled)
+        std::pin::Pin::new(&mut self.0).poll(context).map_err(not_settled)
+    }
+}
+
+fn not_settled(unsettled: Unsettled) -> NotSettled {
+    let detail = unsettled.to_string();
+    match unsettled {
+        Unsettled::Full { .. } => NotSettled::NotStored { reason: "journal_full", detail, is_applied: false },
+        Unsettled::Failed { is_applied, .. } => NotSettled::NotStored { reason: "journal_failed", detail, is_applied },
+        _ => NotSettled::Stopped,
     }
 }
 
@@ -26,20 +35,11 @@ impl Intake for EngineIntake {
     }
 
     fn ring(&self, press: Press) {
-        self.0.ring(Emergency {
-            number: 0,
-            device: press.device,
-            unit: None,
-            pressed_at: press.pressed_at,
-            received_at: press.received_at,
-            repeated_at: press.received_at,
-            is_delayed: press.is_delayed,
-            place: press.place,
-        });
+        self.0.ring(press);
     }
 
     async fn submit(&self, batch: Vec<Heard>) -> Result<Settlement, NotSettled> {
-        self.0.submit(batch).await.map(Settlement).map_err(|_| NotSettled)
+        self.0.submit(batch).await.map(Settlement).map_err(not_settled)
     }
 
     fn try_submit(&self, batch: Vec<Heard>) -> Result<Settlement, QueueFull> {

@@ -7,6 +7,7 @@ mod http;
 mod intake;
 mod metrics;
 mod run;
+mod storage;
 mod units_file;
 
 pub use clock::SystemClock;

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::Live;
+use engine::Engine;
+use journal::{Log, Status};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -29,10 +30,10 @@ struct Outcome {
 }
 
 impl Metrics {
-    pub(crate) fn new(live: &Arc<Live>, ingest: &ingest::Counters) -> Self {
+    pub(crate) fn new(engine: &Arc<Engine>, ingest: &ingest::Counters) -> Self {
         let mut registry = Registry::with_prefix("muster");
         ingest.register(&mut registry);
-        registry.register_collector(Box::new(EngineCollector(Arc::clone(live))));
+        registry.register_collector(Box::new(EngineCollector(Arc::clone(engine))));
         // 50 us to 1.6 s, doubling.
         let histogram = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
         let query_seconds = Family::<Class, Histogram>::new_with_constructor(histogram as fn() -> Histogram);
@@ -59,7 +60,7 @@ impl Metrics {
 }
 
 /// Reads the engine's counters when somebody asks.
-struct EngineCollector(Arc<Live>);
+struct EngineCollector(Arc<Engine>);
 
 impl std::fmt::Debug for EngineCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -69,7 +70,7 @@ impl std::fmt::Debug for EngineCollector {
 
 impl Collector for EngineCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let live = &self.0;
+        let live = self.0.live();
         let applied = Family::<Applied, Counter>::default();
         for (outcome, count) in live.counters().reports() {
             applied.get_or_create(&Applied { outcome }).inc_by(count);
@@ -92,6 +93,17 @@ impl Collector for EngineCollector {
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(value as i64);
+            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let Some(log) = self.0.log() else { return Ok(()) };
+        let status = log.status();
+        let gauges = [
+            ("journal_synced_sequence", "The last journal entry on stable storage", log.synced().0 as i64),
+            ("journal_is_full", "1: it has no room and refuses", i64::from(matches!(status, Status::Full { .. }))),
+            ("journal_has_failed", "1: nothing is acknowledged", i64::from(matches!(status, Status::Failed { .. }))),
+        ];
+        for (name, help, value) in gauges {
+            let gauge = ConstGauge::new(value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
         Ok(())

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use engine::{Engine, UnknownDevices};
+use axum::Router;
+use engine::{Engine, Recovery, UnknownDevices};
 use ingest::{Counters, ListenAddress, SessionLimits, Setting};
-use model::{Clock, DeviceId, Unit};
+use journal::Status;
+use model::{Clock, DeviceId, Disk, Unit};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -14,10 +16,10 @@ use tracing::{info, warn};
 use wire::Transport;
 
 use crate::config::{Config, Origin};
-use crate::http::{Hosts, Rates};
+use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
 use crate::metrics::Metrics;
-use crate::{SystemClock, UnitsFileError, grpc, http, units_file};
+use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
 /// How long open requests may take after the server was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -33,8 +35,45 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    fn new(config: &Config, engine: Arc<Engine>, clock: Arc<dyn Clock>, http: SocketAddr) -> Self {
+        let setting = Setting {
+            intake: Arc::new(EngineIntake(Arc::clone(&engine))),
+            counters: Arc::new(Counters::default()),
+            clock,
+            limits: SessionLimits {
+                connections_max: config.connections_max,
+                first_frame: Duration::from_millis(config.first_frame_ms),
+                idle: Duration::from_millis(config.idle_ms),
+            },
+        };
+        Self {
+            metrics: Metrics::new(&engine, &setting.counters),
+            hosts: Hosts::new(http, &config.hosts),
+            rates: Rates::default(),
+            engine,
+            setting,
+            ready: AtomicBool::new(false),
+        }
+    }
+
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// Trouble of the server itself, as stable words.
+    pub(crate) fn alarms(&self) -> Vec<&'static str> {
+        match self.engine.journal_status() {
+            Some(Status::Full { .. }) => vec!["journal_full"],
+            Some(Status::Failed { .. }) => vec!["journal_failed"],
+            Some(Status::Open) | None => Vec::new(),
+        }
+    }
+
+    /// Returns once every change made before is stored.
+    pub(crate) async fn settle(&self) -> Result<(), Problem> {
+        let settlement = ingest::Intake::submit(&*self.setting.intake, Vec::new()).await;
+        let settled = async { settlement?.await };
+        settled.await.map_err(|error| Problem::not_settled(&error))
     }
 }
 
@@ -48,6 +87,12 @@ pub enum StartError {
     /// The file of units is refused.
     #[error(transparent)]
     Units(#[from] UnitsFileError),
+    /// The folder of the journal cannot be used.
+    #[error(transparent)]
+    Data(#[from] journal::FolderError),
+    /// What is stored cannot be read; nothing was changed.
+    #[error(transparent)]
+    Recovery(#[from] engine::RecoveryError),
     /// An address cannot be bound.
     #[error("cannot listen on {address} for {what}: {error}{}", advice(error))]
     Bind {
@@ -110,29 +155,21 @@ pub struct Figures {
 }
 
 impl Server {
-    /// Binds everything, then serves. Nothing is bound when this fails.
+    /// Binds everything, rebuilds what is stored, then serves. `/readyz` answers 503 until then. Nothing is bound when this fails.
     ///
     /// # Errors
     /// [`StartError`] says what to change.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        let disk = storage::take(&config.data)?;
+        Self::start_on(config, disk).await
+    }
+
+    /// The same on a disk of the caller's; `None` stores nothing.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_on(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let unknown = if config.admit_unknown { UnknownDevices::Admit } else { UnknownDevices::Refuse };
-        let engine = Arc::new(Engine::start(Arc::clone(&clock), unknown));
-        if let Some(path) = &config.units_file {
-            let units = units_file::enrol(path, &engine)?;
-            info!(units, path = %path.display(), "Units enrolled.");
-        }
-        let setting = Setting {
-            intake: Arc::new(EngineIntake(Arc::clone(&engine))),
-            counters: Arc::new(Counters::default()),
-            clock,
-            limits: SessionLimits {
-                connections_max: config.connections_max,
-                first_frame: Duration::from_millis(config.first_frame_ms),
-                idle: Duration::from_millis(config.idle_ms),
-            },
-        };
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
         let devices = config.listen.iter().map(|one| Bound::of(one.address)).collect::<Result<Vec<_>, _>>()?;
@@ -141,16 +178,20 @@ impl Server {
             grpc: grpc.as_ref().zip(config.grpc).map(|(socket, asked)| local(socket, asked)),
             listen: devices.iter().map(|device| device.address).collect(),
         };
-        let service = Arc::new(Service {
-            metrics: Metrics::new(engine.live(), &setting.counters),
-            hosts: Hosts::new(addresses.http, &config.hosts),
-            rates: Rates::default(),
-            engine,
-            setting,
-            ready: AtomicBool::new(false),
-        });
         let (stop, stopped) = watch::channel(false);
-        let mut api = vec![tokio::spawn(serve_http(http, Arc::clone(&service), stopped.clone()))];
+        let recovery = Arc::new(Recovery::default());
+        let gate = Gate::before(&recovery);
+        let mut api = vec![tokio::spawn(serve_http(http, gate.router(), stopped.clone()))];
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let engine = match open(config, disk, Arc::clone(&clock), recovery).await {
+            Ok(engine) => engine,
+            Err(error) => {
+                api.iter().for_each(JoinHandle::abort);
+                return Err(error);
+            }
+        };
+        let service = Arc::new(Service::new(config, engine, clock, addresses.http));
+        gate.open(http::router(&service));
         api.extend(grpc.map(|socket| tokio::spawn(grpc::serve(socket, Arc::clone(&service), stopped.clone()))));
         let mut listeners: Vec<_> = devices.into_iter().map(|device| device.serve(service.setting.clone())).collect();
         if config.insecure {
@@ -209,11 +250,48 @@ impl Server {
     }
 }
 
-async fn serve_http(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
+/// Starts the engine on what is stored, and enrols the units of the file.
+async fn open(
+    config: &Config,
+    disk: Option<Arc<dyn Disk>>,
+    clock: Arc<dyn Clock>,
+    recovery: Arc<Recovery>,
+) -> Result<Arc<Engine>, StartError> {
+    let unknown = if config.admit_unknown { UnknownDevices::Admit } else { UnknownDevices::Refuse };
+    let engine = match disk {
+        None => Engine::start(clock, unknown),
+        Some(disk) => {
+            let storage = config.journal.on(disk);
+            let told = Arc::clone(&recovery);
+            let telling = tokio::spawn(async move { tell_recovery(&told).await });
+            let opened = tokio::task::spawn_blocking(move || Engine::open(clock, unknown, &storage, &recovery)).await;
+            telling.abort();
+            opened.expect("recovery ends without a panic")?
+        }
+    };
+    let engine = Arc::new(engine);
+    if let Some(path) = &config.units_file {
+        let units = units_file::enrol(path, &engine)?;
+        info!(units, path = %path.display(), "Units enrolled.");
+    }
+    Ok(engine)
+}
+
+async fn tell_recovery(recovery: &Recovery) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.tick().await;
+    loop {
+        tick.tick().await;
+        let (done, total) = recovery.entries();
+        info!("Reading what is stored: {done} of {total} entries.");
+    }
+}
+
+async fn serve_http(socket: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    let served = axum::serve(socket, http::router(&service)).with_graceful_shutdown(ended).await;
+    let served = axum::serve(socket, router).with_graceful_shutdown(ended).await;
     if let Err(error) = served {
         warn!(%error, "HTTP ended.");
     }

@@ -102,6 +102,12 @@ pub fn ack(batch_sequence: u64, refused: Vec<proto::Refused>) -> Vec<u8> {
     proto::GatewayDown { payload: Some(gateway_down::Payload::Ack(ack)) }.encode_length_delimited_to_vec()
 }
 
+/// Gives the bytes that say on TCP that a batch is not stored: their length, then the message.
+#[must_use]
+pub fn not_stored(batch: proto::NotStored) -> Vec<u8> {
+    proto::GatewayDown { payload: Some(gateway_down::Payload::NotStored(batch)) }.encode_length_delimited_to_vec()
+}
+
 /// A device as a gateway names it: `protocol:id`, or an id of its own.
 fn device(name: &str) -> Result<DeviceId, DecodeError> {
     let id = if name.contains(':') { DeviceId::new(name) } else { DeviceId::of(PROTOCOL.name, name) };

@@ -19,10 +19,15 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Starts it on free ports and waits for `ready`.
+    /// Starts it on free ports, without a journal, and waits for `ready`.
     pub(crate) fn with(arguments: &[&str]) -> Self {
+        Self::on("off", arguments)
+    }
+
+    /// The same with its journal in `data`.
+    pub(crate) fn on(data: &str, arguments: &[&str]) -> Self {
         let mut child = Command::new(MUSTER)
-            .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"])
+            .args(["serve", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data", data])
             .args(arguments)
             .stdout(Stdio::piped())
             .spawn()

@@ -1,7 +1,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use ingest::{Admission, Admitter, Intake};
+use ingest::{Admission, Admitter, Intake, NotSettled};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
@@ -25,7 +25,7 @@ pub(super) struct Gateways {
 }
 
 /// An acknowledgement that waits for its settlement.
-type Waiting = (Settlement, GatewayDown);
+type Waiting = (Settlement, proto::Ack);
 
 #[tonic::async_trait]
 impl Ingest for Gateways {
@@ -44,9 +44,8 @@ impl Ingest for Gateways {
             }
         });
         let acks = ReceiverStream::new(due).then(|waiting| async {
-            let (settlement, down) = waiting?;
-            settlement.await.map_err(|error| Status::unavailable(error.to_string()))?;
-            Ok(down)
+            let (settlement, ack) = waiting?;
+            down(settlement.await, ack)
         });
         Ok(Response::new(Box::pin(acks)))
     }
@@ -111,8 +110,20 @@ impl GatewayStream {
                 reason: refusal.reason.to_owned(),
                 detail: refusal.detail,
             });
-            let ack = proto::Ack { batch_sequence, refused: refused.collect() };
-            (settlement, GatewayDown { payload: Some(gateway_down::Payload::Ack(ack)) })
+            (settlement, proto::Ack { batch_sequence, refused: refused.collect() })
         }))
     }
+}
+
+/// The acknowledgement once the batch is settled; or that it is not stored, and the stream goes on.
+fn down(settled: Result<(), NotSettled>, ack: proto::Ack) -> Result<GatewayDown, Status> {
+    let payload = match settled {
+        Ok(()) => gateway_down::Payload::Ack(ack),
+        Err(NotSettled::NotStored { reason, detail, is_applied: applied }) => {
+            let (batch_sequence, reason) = (ack.batch_sequence, reason.to_owned());
+            gateway_down::Payload::NotStored(proto::NotStored { batch_sequence, reason, detail, applied })
+        }
+        Err(error) => return Err(Status::unavailable(error.to_string())),
+    };
+    Ok(GatewayDown { payload: Some(payload) })
 }

@@ -142,6 +142,7 @@ fn answer_nearest(
         degraded: false,
         request_id: request.request_id,
         error: String::new(),
+        alarms: service.alarms().into_iter().map(String::from).collect(),
     })
 }
 
@@ -168,6 +169,7 @@ fn answer_within(
         omitted: omitted(&answer.omitted),
         as_of_ms: answer.as_of.unix_ms(),
         next: answer.next.map(|name| name.to_string()).unwrap_or_default(),
+        alarms: service.alarms().into_iter().map(String::from).collect(),
     })
 }
 

@@ -7,11 +7,11 @@ use wire::proto::{self, gateway_down, gateway_up, within_request};
 use super::stubs::ingest_client::IngestClient;
 use super::stubs::query_client::QueryClient;
 use crate::Server;
-use crate::config::Config;
+use crate::config::{Config, Data};
 
 async fn started() -> (Server, Channel) {
     let any = "127.0.0.1:0".parse().unwrap();
-    let config = Config { http: any, grpc: Some(any), admit_unknown: true, ..Config::default() };
+    let config = Config { http: any, grpc: Some(any), admit_unknown: true, data: Data::Off, ..Config::default() };
     let server = Server::start(&config).await.unwrap();
     let url = format!("http://{}", server.addresses().grpc.unwrap());
     let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();

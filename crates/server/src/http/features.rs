@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use engine::UnitView;
 use geodesy::Datum;
 use index::Slot;
-use model::Timestamp;
+use model::{Flags, Timestamp};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -17,6 +17,9 @@ pub(crate) struct Collection {
     kind: &'static str,
     /// The instant at which all ages hold.
     pub(crate) as_of: String,
+    /// Trouble of the server itself: `journal_full`, `journal_failed`; empty when all is well.
+    #[schema(value_type = Vec<String>)]
+    alarms: Vec<&'static str>,
     /// The datum of the coordinates, as declared in the question.
     #[schema(value_type = String, example = "wgs84")]
     pub(crate) datum: &'static str,
@@ -111,6 +114,8 @@ pub(crate) struct Properties {
     /// ellipsoid, msl, pressure or agl.
     #[schema(value_type = Option<String>)]
     altitude_ref: Option<&'static str>,
+    /// False: the journal does not hold this place, a restart forgets it. Null without a place.
+    stored: Option<bool>,
     #[schema(value_type = Vec<String>)]
     flags: Vec<&'static str>,
     /// The emergency button of one of its devices was pressed and nobody cleared it.
@@ -152,6 +157,7 @@ impl<'a> Maker<'a> {
         Collection {
             kind: "FeatureCollection",
             as_of: self.as_of.to_string(),
+            alarms: self.service.alarms(),
             datum: self.datum.as_str(),
             features,
             omitted: None,
@@ -190,6 +196,7 @@ impl<'a> Maker<'a> {
             course_deg: fix.and_then(|fix| fix.course_deg),
             altitude_m: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.metres),
             altitude_ref: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.reference.as_str()),
+            stored: fix.map(|fix| !fix.flags.contains(Flags::NOT_STORED)),
             flags: fix.map(|fix| fix.flags.words().collect()).unwrap_or_default(),
             emergency: self.distressed.contains(&unit.name),
         };

@@ -13,11 +13,12 @@ pub(crate) async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// All listeners are bound and live state is complete.
+/// All listeners are bound and live state is complete. Alarms follow, a line each.
 #[utoipa::path(get, path = "/readyz", responses((status = 200, body = String), (status = 503, body = Problem)))]
-pub(crate) async fn ready(State(service): State<Arc<Service>>) -> Result<&'static str, Problem> {
+pub(crate) async fn ready(State(service): State<Arc<Service>>) -> Result<String, Problem> {
     if service.is_ready() {
-        return Ok("ready\n");
+        let alarms = service.alarms().into_iter().map(|alarm| format!("alarm: {alarm}\n"));
+        return Ok(std::iter::once("ready\n".to_owned()).chain(alarms).collect());
     }
     let detail = "the server is starting or stopping";
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail))

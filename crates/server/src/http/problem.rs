@@ -1,6 +1,7 @@
 use axum::extract::OriginalUri;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use ingest::NotSettled;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -42,9 +43,20 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
     }
 
-    pub(crate) fn stopping() -> Self {
+    fn stopping() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, "stopping", "The server is stopping", "nothing of the request was settled; send it again")
+    }
+
+    /// A change or a batch that is not on stable storage.
+    pub(crate) fn not_settled(error: &NotSettled) -> Self {
+        match error {
+            NotSettled::NotStored { reason, detail, .. } => {
+                let (status, word) = (StatusCode::SERVICE_UNAVAILABLE, reason.replace('_', "-"));
+                Self::new(status, &word, "It is not stored", format!("{detail}; send it again later"))
+            }
+            _ => Self::stopping(),
+        }
     }
 
     pub(crate) fn detail(&self) -> &str {

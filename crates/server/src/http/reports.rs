@@ -86,7 +86,7 @@ pub(crate) struct RefusedReport {
         (status = 200, body = BatchAnswer),
         (status = 400, body = Problem, description = "No JSON, or too many reports"),
         (status = 413, body = Problem, description = "The body is longer than 1 MiB"),
-        (status = 503, body = Problem, description = "The server is stopping: nothing was settled"),
+        (status = 503, body = Problem, description = "Not stored: the journal has no room or has failed, or the server is stopping. Send it again later"),
     )
 )]
 pub(crate) async fn take(
@@ -123,9 +123,9 @@ pub(crate) async fn take(
         Admitter::new(service.setting.intake.clone(), counters.clone(), PROTOCOL).admit(&mut decoded, received)
     };
     let settlement = ingest::Intake::submit(&*service.setting.intake, admission.heard).await;
-    let settlement = settlement.map_err(|_| Problem::stopping())?;
+    let settlement = settlement.map_err(|error| Problem::not_settled(&error))?;
     counters.admitted(PROTOCOL, admission.reports);
-    settlement.await.map_err(|_| Problem::stopping())?;
+    settlement.await.map_err(|error| Problem::not_settled(&error))?;
     refused.extend(admission.refusals.into_iter().map(|refusal| RefusedReport {
         index: places[refusal.place as usize],
         reason: refusal.reason,

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use journal::{Log, Status};
 use model::limits;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -25,11 +26,27 @@ pub(crate) struct Stats {
     pub(crate) reports_per_s: f64,
     /// Emergencies that nobody cleared.
     pub(crate) emergencies: usize,
+    /// Trouble of the server itself: `journal_full`, `journal_failed`; empty when all is well.
+    #[schema(value_type = Vec<String>)]
+    alarms: Vec<&'static str>,
+    journal: JournalStats,
     /// Units by kind.
     #[schema(value_type = BTreeMap<String, usize>)]
     by_kind: BTreeMap<&'static str, usize>,
     /// Seconds; null without a place.
     pub(crate) fix_age_s: Option<AgeQuantiles>,
+}
+
+/// How the journal is.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct JournalStats {
+    /// open, full, failed, or off: nothing is stored.
+    #[schema(value_type = String)]
+    status: &'static str,
+    /// What the system says; null when it is open or off.
+    reason: Option<String>,
+    /// The last entry on stable storage; null when it is off.
+    synced: Option<u64>,
 }
 
 /// How old the shown places are.
@@ -95,12 +112,25 @@ fn measure(service: &Service) -> Stats {
         reports_total: live.counters().reports_total(),
         reports_per_s: 0.0,
         emergencies: live.emergencies().count(),
+        alarms: service.alarms(),
+        journal: journal(service),
         by_kind,
         fix_age_s: quantile(0.5).zip(quantile(0.99)).map(|(p50, p99)| AgeQuantiles { p50: *p50, p99: *p99 }),
     }
 }
 
-/// Units, reports a second, ages.
+fn journal(service: &Service) -> JournalStats {
+    let synced = service.engine.log().map(|log| log.synced().0);
+    let (status, reason) = match service.engine.journal_status() {
+        None => ("off", None),
+        Some(Status::Open) => ("open", None),
+        Some(Status::Full { reason }) => ("full", Some(reason)),
+        Some(Status::Failed { reason }) => ("failed", Some(reason)),
+    };
+    JournalStats { status, reason, synced }
+}
+
+/// Units, reports a second, ages, the journal.
 #[utoipa::path(get, path = "/v1/stats", responses((status = 200, body = Stats)))]
 pub(crate) async fn read(State(service): State<Arc<Service>>) -> Json<Stats> {
     Json(service.rates.stats(&service))

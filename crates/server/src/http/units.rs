@@ -129,7 +129,7 @@ pub(crate) async fn read(
     Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
 }
 
-/// Adds a unit, or changes one.
+/// Adds a unit, or changes one. 200 means: it is stored.
 #[utoipa::path(
     put,
     path = "/v1/units/{unit}",
@@ -139,6 +139,7 @@ pub(crate) async fn read(
         (status = 200, body = Feature),
         (status = 400, body = Problem),
         (status = 409, body = Problem, description = "A limit is reached, or another unit carries a device"),
+        (status = 503, body = Problem, description = "The change is made and not stored yet"),
     )
 )]
 pub(crate) async fn write(
@@ -150,6 +151,7 @@ pub(crate) async fn write(
     let name = unit.name.clone();
     let conflict = |error| Problem::new(StatusCode::CONFLICT, "conflict", "The unit cannot be taken", error);
     service.engine.enrol(unit, &devices).map_err(conflict)?;
+    service.settle().await?;
     let live = service.engine.live();
     let view = live.unit(&name).ok_or_else(|| unknown(&name))?;
     Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
@@ -167,7 +169,11 @@ pub(crate) async fn delete(
     Path(unit): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let name = name_of(&unit)?;
-    if service.engine.retire(&name).await { Ok(StatusCode::NO_CONTENT) } else { Err(unknown(&name)) }
+    if !service.engine.retire(&name) {
+        return Err(unknown(&name));
+    }
+    service.settle().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 fn unknown(name: &UnitName) -> Problem {

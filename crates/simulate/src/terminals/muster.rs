@@ -155,6 +155,11 @@ impl Gateway {
                 }
                 Ok(())
             }
+            // It stays unanswered, and makes room for what comes after it.
+            Some(gateway_down::Payload::NotStored(batch)) => {
+                self.waiting.retain(|(sequence, _)| *sequence != batch.batch_sequence);
+                Ok(())
+            }
             Some(gateway_down::Payload::Fault(fault)) => {
                 Err(Fault::Refused { what: "message", reason: fault.detail.chars().take(200).collect() })
             }

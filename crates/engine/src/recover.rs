@@ -1,0 +1,79 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use journal::{Malformed, ReadError, Segments, Sequence, Snapshots};
+use model::{Clock, Disk};
+
+use crate::state::State;
+
+/// How far a start has come, for whoever waits.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    done: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Recovery {
+    /// Entries applied, of how many.
+    #[must_use]
+    pub fn entries(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed))
+    }
+}
+
+/// Why the stored state cannot be rebuilt. A person must decide: nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// The log or a snapshot cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A whole snapshot that this version does not understand.
+    #[error("snapshot {sequence} was written by another version of Muster: {error}")]
+    Snapshot {
+        /// Which.
+        sequence: Sequence,
+        /// What cannot be read.
+        error: Malformed,
+    },
+}
+
+/// The state that the stored log gives.
+pub struct Recovered {
+    /// After the last entry.
+    pub state: State,
+    /// The log, to be gone on with.
+    pub segments: Segments,
+    /// The newest snapshot; 0 when there is none.
+    pub snapshot: Sequence,
+}
+
+/// Rebuilds the state: the newest snapshot, then every entry after it.
+///
+/// # Errors
+/// [`RecoveryError`] names file and offset.
+pub fn recover(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, progress: &Recovery) -> Result<Recovered, RecoveryError> {
+    /// Progress is told so often, in entries.
+    const TELL_EVERY: u64 = 4_096;
+    let segments = Segments::open(Arc::clone(disk), Arc::clone(clock))?;
+    let snapshots = Snapshots::on(Arc::clone(disk));
+    let snapshot = snapshots.list()?.last().copied().unwrap_or_default();
+    let mut state = load(&snapshots, segments.id(), snapshot)?;
+    progress.total.store(segments.next().before().0.saturating_sub(snapshot.0), Ordering::Relaxed);
+    segments.read(snapshot.next(), &mut |sequence, entry| {
+        state.apply(&entry);
+        if sequence.0.is_multiple_of(TELL_EVERY) {
+            progress.done.store(sequence.0 - snapshot.0, Ordering::Relaxed);
+        }
+    })?;
+    Ok(Recovered { state, segments, snapshot })
+}
+
+/// The state in a snapshot; an empty one for 0.
+pub(crate) fn load(snapshots: &Snapshots, id: u64, sequence: Sequence) -> Result<State, RecoveryError> {
+    if sequence == Sequence(0) {
+        return Ok(State::default());
+    }
+    let bytes = snapshots.read(id, sequence)?;
+    State::from_bytes(&bytes).map_err(|error| RecoveryError::Snapshot { sequence, error })
+}

@@ -1,0 +1,337 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use index::{Change, Fix, Slot};
+use journal::codec::{Decoder, Encoder};
+use journal::{Enrolment, Entry, Malformed};
+use model::{
+    DeviceHandle, DeviceId, Flags, Heard, Position, PositionReport, Press, Timestamp, Unit, UnitHandle, UnitKind, What,
+};
+
+use crate::fusion::takes_over;
+use crate::rules::{DeviceState, Judged, Outcome};
+
+/// The layout of a laid state. Another number is another version of Muster.
+const LAYOUT: u8 = 1;
+
+/// Everything that the entries of the journal say, as a pure function of them in their order. The live engine, recovery and
+/// the maker of snapshots each apply entries to one of these.
+#[derive(Debug, Default)]
+pub struct State {
+    units: Vec<UnitState>,
+    devices: Vec<Device>,
+    /// What rings, by device.
+    presses: BTreeMap<DeviceId, Ringing>,
+    /// The number of the last press.
+    last_press: u64,
+}
+
+/// What is known of one unit.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UnitState {
+    /// Its entry in the roster; `None` for a number that was never enrolled.
+    pub(crate) unit: Option<Arc<Unit>>,
+    pub(crate) is_retired: bool,
+    pub(crate) fix: Option<Fix>,
+    pub(crate) interval_ms: Option<u32>,
+    pub(crate) contact: Option<Timestamp>,
+}
+
+/// What is known of one device.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Device {
+    /// `None` for a number that was never given.
+    pub(crate) name: Option<DeviceId>,
+    pub(crate) unit: UnitHandle,
+    rules: DeviceState,
+}
+
+/// An emergency that nobody cleared.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Ringing {
+    pub(crate) number: u64,
+    /// `place` follows the device.
+    pub(crate) press: Press,
+}
+
+/// What an entry changed.
+#[derive(Debug, Default)]
+pub struct Effect {
+    /// What became of it, if it was a report.
+    pub outcome: Option<Outcome>,
+    /// What changes on the map.
+    pub change: Option<Change>,
+    /// A device that rings is now here.
+    pub located: Option<(DeviceId, (Position, Timestamp))>,
+}
+
+impl State {
+    /// Applies the next entry.
+    pub fn apply(&mut self, entry: &Entry) -> Effect {
+        match entry {
+            Entry::Heard(heard) => self.heard(heard),
+            Entry::Enrol(enrolment) => {
+                self.enrol(enrolment);
+                Effect::default()
+            }
+            Entry::Retire(unit) => {
+                let at = unit.0 as usize;
+                let unit = self.unit_mut(*unit).unit.take();
+                self.units[at] = UnitState { unit, is_retired: true, ..UnitState::default() };
+                Effect::default()
+            }
+            Entry::Press { number, press } => self.press(*number, press),
+            Entry::Lost => Effect::default(),
+        }
+    }
+
+    /// Whether reports of this unit are no longer wanted.
+    #[must_use]
+    pub fn is_retired(&self, unit: UnitHandle) -> bool {
+        self.units.get(unit.0 as usize).is_some_and(|unit| unit.is_retired)
+    }
+
+    pub(crate) fn units(&self) -> &[UnitState] {
+        &self.units
+    }
+
+    pub(crate) fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    pub(crate) fn ringing(&self) -> impl Iterator<Item = &Ringing> {
+        self.presses.values()
+    }
+
+    pub(crate) const fn last_press(&self) -> u64 {
+        self.last_press
+    }
+
+    /// The newest place of every device that has one, by its name.
+    pub fn last_places(&self) -> impl Iterator<Item = (&DeviceId, Position, Timestamp)> {
+        self.devices.iter().filter_map(|device| {
+            let (position, time) = device.rules.last_place()?;
+            Some((device.name.as_ref()?, position, time))
+        })
+    }
+
+    fn unit_mut(&mut self, unit: UnitHandle) -> &mut UnitState {
+        let at = unit.0 as usize;
+        if self.units.len() <= at {
+            self.units.resize_with(at + 1, UnitState::default);
+        }
+        &mut self.units[at]
+    }
+
+    fn device_mut(&mut self, device: DeviceHandle) -> &mut Device {
+        let at = device.0 as usize;
+        if self.devices.len() <= at {
+            self.devices.resize_with(at + 1, Device::default);
+        }
+        &mut self.devices[at]
+    }
+
+    fn enrol(&mut self, enrolment: &Enrolment) {
+        self.unit_mut(enrolment.handle).unit = Some(Arc::new(enrolment.unit.clone()));
+        for (number, name) in &enrolment.devices {
+            let device = self.device_mut(*number);
+            (device.name, device.unit) = (Some(name.clone()), enrolment.handle);
+        }
+    }
+
+    /// Repeated bits are one emergency. Its place is the newest that the device gave, in the frame or before.
+    fn press(&mut self, number: u64, press: &Press) -> Effect {
+        self.last_press = self.last_press.max(number);
+        if self.presses.contains_key(&press.device) {
+            return Effect::default();
+        }
+        let device = self.devices.iter().rev().find(|device| device.name.as_ref() == Some(&press.device));
+        let before = device.and_then(|device| device.rules.last_place());
+        let place = [press.place, before].into_iter().flatten().max_by_key(|(_, time)| *time);
+        let press = Press { place, ..press.clone() };
+        let located = place.map(|place| (press.device.clone(), place));
+        self.presses.insert(press.device.clone(), Ringing { number, press });
+        Effect { located, ..Effect::default() }
+    }
+
+    fn heard(&mut self, heard: &Heard) -> Effect {
+        match &heard.what {
+            What::Report(report) => self.report(heard, report),
+            What::Contact | What::LogOut => {
+                Effect { change: Some(self.touch(heard.binding.unit, heard.received)), ..Effect::default() }
+            }
+        }
+    }
+
+    fn touch(&mut self, unit: UnitHandle, contact: Timestamp) -> Change {
+        let state = self.unit_mut(unit);
+        state.contact = state.contact.max(Some(contact));
+        Change::Touch { unit, contact }
+    }
+
+    fn report(&mut self, heard: &Heard, report: &PositionReport) -> Effect {
+        let (unit, received) = (heard.binding.unit, heard.received);
+        let kind = self.unit_mut(unit).unit.as_ref().map_or(UnitKind::Unknown, |unit| unit.kind);
+        let device = self.device_mut(heard.binding.device);
+        let judged = device.rules.judge(report, received, kind);
+        let outcome = Some(judged.outcome);
+        let mut located = None;
+        let change = match judged.outcome {
+            Outcome::Newest => {
+                let interval_ms = device.rules.interval_ms();
+                if !self.presses.is_empty() {
+                    located = self.locate(heard.binding.device, (report.position, judged.order_time));
+                }
+                self.place(unit, fix_of(heard, report, judged), interval_ms, received, kind)
+            }
+            Outcome::HeldJump => self.flag_jump(heard),
+            Outcome::Duplicate | Outcome::Late | Outcome::NoFix => self.touch(unit, received),
+        };
+        Effect { outcome, change: Some(change), located }
+    }
+
+    fn locate(&mut self, device: DeviceHandle, place: (Position, Timestamp)) -> Option<(DeviceId, (Position, Timestamp))> {
+        let name = self.devices[device.0 as usize].name.as_ref()?;
+        self.presses.get_mut(name)?.press.place = Some(place);
+        Some((name.clone(), place))
+    }
+
+    fn place(&mut self, unit: UnitHandle, fix: Fix, interval_ms: Option<u32>, now: Timestamp, kind: UnitKind) -> Change {
+        let state = self.unit_mut(unit);
+        let slot = Slot { fix: state.fix, expected_interval_ms: state.interval_ms, ..Slot::default() };
+        let wins = state.fix.is_none_or(|current| takes_over(&current, slot.is_stale(now), &fix, now, kind));
+        if !wins {
+            return self.touch(unit, now);
+        }
+        (state.fix, state.interval_ms, state.contact) = (Some(fix), interval_ms, state.contact.max(Some(now)));
+        Change::Place { unit, fix, contact: now, interval_ms }
+    }
+
+    /// The place stays; that another one waits for confirmation is shown on it.
+    fn flag_jump(&mut self, heard: &Heard) -> Change {
+        let (unit, contact) = (heard.binding.unit, heard.received);
+        let touch = self.touch(unit, contact);
+        let state = self.unit_mut(unit);
+        match &mut state.fix {
+            Some(fix) if fix.source == heard.binding.device => {
+                fix.flags = fix.flags.with(Flags::JUMP);
+                Change::Place { unit, fix: *fix, contact, interval_ms: state.interval_ms }
+            }
+            _ => touch,
+        }
+    }
+
+    /// Lays all of it; the same state gives the same bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut to = Encoder::default();
+        to.byte(LAYOUT);
+        to.varint(self.units.len() as u64);
+        self.units.iter().for_each(|unit| unit.lay(&mut to));
+        to.varint(self.devices.len() as u64);
+        for device in &self.devices {
+            to.option(device.name.as_ref(), |to, name| to.text(name.as_str()));
+            to.varint(u64::from(device.unit.0));
+            device.rules.lay(&mut to);
+        }
+        to.varint(self.last_press);
+        to.varint(self.presses.len() as u64);
+        for Ringing { number, press } in self.presses.values() {
+            to.varint(*number);
+            journal::lay_press(&mut to, press);
+        }
+        to.into_bytes()
+    }
+
+    /// Reads what [`Self::to_bytes`] laid.
+    ///
+    /// # Errors
+    /// [`Malformed`] when another version laid it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Decoder::over(bytes);
+        if from.byte("layout")? != LAYOUT {
+            return Err(Malformed { field: "layout" });
+        }
+        let mut state = Self::default();
+        for _ in 0..from.number("units")? {
+            state.units.push(UnitState::read(&mut from)?);
+        }
+        for _ in 0..from.number("devices")? {
+            let name = from.option("device", Decoder::device)?;
+            let unit = UnitHandle(from.number("unit")?);
+            state.devices.push(Device { name, unit, rules: DeviceState::read(&mut from)? });
+        }
+        state.last_press = from.varint("last press")?;
+        for _ in 0..from.number("presses")? {
+            let (number, press) = (from.varint("number")?, journal::read_press(&mut from)?);
+            state.presses.insert(press.device.clone(), Ringing { number, press });
+        }
+        if from.left() == 0 { Ok(state) } else { Err(Malformed { field: "end of the state" }) }
+    }
+}
+
+impl UnitState {
+    fn lay(&self, to: &mut Encoder) {
+        to.option(self.unit.as_deref(), Encoder::unit);
+        to.byte(u8::from(self.is_retired));
+        to.option(self.fix, lay_fix);
+        to.option(self.interval_ms, |to, interval| to.varint(u64::from(interval)));
+        to.option(self.contact, Encoder::time);
+    }
+
+    fn read(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            unit: from.option("unit", Decoder::unit)?.map(Arc::new),
+            is_retired: from.truth("is_retired")?,
+            fix: from.option("fix", read_fix)?,
+            interval_ms: from.option("interval", |from| from.number("interval"))?,
+            contact: from.option("contact", |from| from.time("contact"))?,
+        })
+    }
+}
+
+fn lay_fix(to: &mut Encoder, fix: Fix) {
+    to.position(fix.position);
+    to.time(fix.time);
+    to.time(fix.received);
+    to.varint(u64::from(fix.source.0));
+    to.time_basis(fix.time_basis);
+    to.option(fix.speed_mps, Encoder::f32);
+    to.option(fix.course_deg, Encoder::f32);
+    to.option(fix.altitude, Encoder::altitude);
+    to.option(fix.accuracy_m, Encoder::f32);
+    to.option(fix.accuracy_basis, Encoder::accuracy_basis);
+    to.flags(fix.flags);
+}
+
+fn read_fix(from: &mut Decoder<'_>) -> Result<Fix, Malformed> {
+    Ok(Fix {
+        position: from.position()?,
+        time: from.time("fix time")?,
+        received: from.time("received")?,
+        source: DeviceHandle(from.number("source")?),
+        time_basis: from.time_basis()?,
+        speed_mps: from.option("speed_mps", |from| from.f32("speed_mps"))?,
+        course_deg: from.option("course_deg", |from| from.f32("course_deg"))?,
+        altitude: from.option("altitude", Decoder::altitude)?,
+        accuracy_m: from.option("accuracy_m", |from| from.f32("accuracy_m"))?,
+        accuracy_basis: from.option("accuracy_basis", Decoder::accuracy_basis)?,
+        flags: from.flags()?,
+    })
+}
+
+fn fix_of(heard: &Heard, report: &PositionReport, judged: Judged) -> Fix {
+    Fix {
+        position: report.position,
+        time: judged.order_time,
+        received: heard.received,
+        source: heard.binding.device,
+        time_basis: if report.time.is_some() { report.time_basis } else { model::TimeBasis::Receipt },
+        speed_mps: report.speed_mps,
+        course_deg: report.course_deg,
+        altitude: report.altitude,
+        accuracy_m: report.accuracy_m,
+        accuracy_basis: report.accuracy_basis,
+        flags: judged.flags,
+    }
+}

@@ -1,0 +1,78 @@
+use std::fmt;
+
+use crate::{AppendError, Entry, ReadError};
+
+/// The place of an entry in the log: 1, 2, 3, ... without gaps. 0 stands before the first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sequence(pub u64);
+
+impl Sequence {
+    /// The next one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// The one before; 0 stays.
+    #[must_use]
+    pub const fn before(self) -> Self {
+        Self(self.0.saturating_sub(1))
+    }
+}
+
+impl fmt::Display for Sequence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What a log tells whoever waits for stable storage. Called from the log's own thread: return soon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// Everything up to and with this sequence is on stable storage.
+    Synced(Sequence),
+    /// A write or a sync failed. Nothing after the last `Synced` will ever be confirmed.
+    Failed(String),
+}
+
+/// How a log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Status {
+    /// It takes what comes.
+    Open,
+    /// It has no room and refuses; it heals by itself once there is.
+    Full {
+        /// What the system says.
+        reason: String,
+    },
+    /// A write or a sync failed; final until the next start.
+    Failed {
+        /// What the system says.
+        reason: String,
+    },
+}
+
+/// An ordered, durable log. [`crate::LocalLog`] keeps it on one disk; a replicated stream is the next that implements it.
+pub trait Log: Send + Sync {
+    /// Appends a batch behind everything that is there and returns the sequence of its last entry. It is on stable storage once
+    /// the listener given at the opening was told so. May wait while far more is unsynced than the log allows.
+    ///
+    /// # Errors
+    /// [`AppendError`]: nothing of the batch is in the log.
+    fn append(&self, batch: &[Entry]) -> Result<Sequence, AppendError>;
+
+    /// Shows the entries from `from` on, in order, up to the last that is on stable storage; returns the one after it.
+    ///
+    /// # Errors
+    /// [`ReadError`] when they are damaged or removed; what was shown before is right.
+    fn read(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError>;
+
+    /// The last sequence on stable storage.
+    fn synced(&self) -> Sequence;
+
+    /// Whether it takes batches now.
+    fn status(&self) -> Status;
+
+    /// Brings everything appended to stable storage and ends. Later appends are refused.
+    fn stop(&self);
+}

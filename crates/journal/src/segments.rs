@@ -1,0 +1,407 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, Disk, DiskFile, Timestamp};
+
+use crate::record::Chunk;
+use crate::segment::{self, End, HEADER_BYTES, Header};
+use crate::{Damage, Entry, ReadError, Sequence, Snapshots};
+
+/// The next segment while it is reserved.
+const SPARE: &str = "spare";
+/// The spare is filled in pieces of this many bytes, each synced, so that it never holds up a group commit for long.
+const SPARE_PIECE_BYTES: usize = 4 << 20;
+
+/// The segments of a log, one step at a time and without threads, so that a simulated disk can stop it anywhere.
+///
+/// Order of a group: [`Self::write`] once for each record, then [`Self::sync`]. After an error of either the log must not
+/// be used any more: nothing is retried.
+pub struct Segments {
+    disk: Arc<dyn Disk>,
+    clock: Arc<dyn Clock>,
+    id: u64,
+    closed: Arc<Vec<Closed>>,
+    active: Option<Active>,
+    next: Sequence,
+}
+
+/// A segment that is no longer written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed {
+    pub(crate) first: Sequence,
+    pub(crate) end: usize,
+    /// When the one after it was begun.
+    pub(crate) closed_at: Timestamp,
+}
+
+struct Active {
+    first: Sequence,
+    file: Box<dyn DiskFile>,
+    bytes: usize,
+    written: usize,
+    synced: usize,
+}
+
+impl std::fmt::Debug for Segments {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segments").field("closed", &self.closed).field("next", &self.next).finish_non_exhaustive()
+    }
+}
+
+impl Segments {
+    /// Finds what is there: checks all headers and how they are linked, walks over the last segment and finds its torn end.
+    /// Nothing is written: a new segment is begun with the first [`Self::roll`].
+    ///
+    /// # Errors
+    /// [`ReadError::Damage`] with file and offset when something that was synced is not there.
+    pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, ReadError> {
+        let names = disk.list().map_err(ReadError::of("the data folder"))?;
+        let mut firsts: Vec<_> = names.iter().filter_map(|name| segment::first_of(name)).collect();
+        firsts.sort_unstable();
+        let mut headers = Vec::with_capacity(firsts.len());
+        for first in firsts {
+            headers.push(header_of(&*disk, first)?);
+        }
+        let snapshots = Snapshots::on(Arc::clone(&disk));
+        let oldest_snapshot = snapshots.list()?.first().copied();
+        check_links(&headers, oldest_snapshot)?;
+        let now = clock.now();
+        let fresh = || now.unix_ms() as u64 ^ u64::from(std::process::id()) << 44;
+        let id = headers.first().map_or_else(fresh, |(header, _)| header.id);
+        let mut log = Self { disk, clock, id, closed: Arc::default(), active: None, next: Sequence(1) };
+        for pair in headers.windows(2) {
+            let ((this, bytes), (after, _)) = (pair[0], pair[1]);
+            let end = after.previous_end as usize;
+            if bytes < after.previous_end {
+                return Err(Damage::new(&segment::name(this.first), bytes as usize, "it is cut short").into());
+            }
+            log.close(Closed { first: this.first, end, closed_at: after.made_at });
+        }
+        if let Some((last, _)) = headers.last() {
+            log.close_last(*last)?;
+        }
+        Ok(log)
+    }
+
+    /// The last segment of the run before: up to its torn end it counts; it is not written any more.
+    fn close_last(&mut self, last: Header) -> Result<(), ReadError> {
+        let file = segment::name(last.first);
+        let bytes = segment::load(&*self.disk, &file)?;
+        if bytes.len() != last.bytes as usize {
+            return Err(Damage::new(&file, bytes.len(), "it is cut short").into());
+        }
+        let walked = segment::walk(&file, &bytes, last.first, End::Torn, |record| record.each(|_, _| ()))?;
+        self.next = walked.next;
+        // One without entries is replaced by the next, which gets its name.
+        if walked.next > last.first {
+            self.close(Closed { first: last.first, end: walked.end, closed_at: self.clock.now() });
+        }
+        Ok(())
+    }
+
+    /// The sequence that the next entry will get.
+    #[must_use]
+    pub const fn next(&self) -> Sequence {
+        self.next
+    }
+
+    /// The first sequence that is still there.
+    #[must_use]
+    pub fn first(&self) -> Sequence {
+        self.view().first()
+    }
+
+    /// The identity of the log, the same in all its files.
+    #[must_use]
+    pub const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Bytes that the active segment still has.
+    pub(crate) fn room(&self) -> usize {
+        self.active.as_ref().map_or(0, |active| active.bytes - active.written)
+    }
+
+    /// What of the log may be read now.
+    pub(crate) fn view(&self) -> View {
+        let active = self.active.as_ref().map(|active| (active.first, active.synced));
+        View { closed: Arc::clone(&self.closed), active, next: self.next }
+    }
+
+    /// Writes one record. The active segment must have the room.
+    ///
+    /// # Errors
+    /// What the system says; final.
+    pub(crate) fn write(&mut self, chunk: &Chunk) -> io::Result<()> {
+        let active = self.active.as_mut().expect("a record is written only where there is room");
+        let record = chunk.record(self.next, active.synced as u32);
+        assert!(active.written + record.len() <= active.bytes, "a record fits in the segment it is written to");
+        active.file.write_at(&record, active.written as u64)?;
+        active.written += record.len();
+        self.next = Sequence(self.next.0 + u64::from(chunk.entries()));
+        Ok(())
+    }
+
+    /// Brings what was written to stable storage; returns the last sequence there.
+    ///
+    /// # Errors
+    /// What the system says; final.
+    pub fn sync(&mut self) -> io::Result<Sequence> {
+        if let Some(active) = self.active.as_mut().filter(|active| active.synced < active.written) {
+            active.file.sync()?;
+            active.synced = active.written;
+        }
+        Ok(self.next.before())
+    }
+
+    /// Writes an empty record that says how far the segment was synced, so that a later start can tell damage from a torn
+    /// end. Needs no sync of its own.
+    ///
+    /// # Errors
+    /// What the system says; final.
+    pub fn mark(&mut self) -> io::Result<()> {
+        let mark = Chunk::default();
+        let is_due = self.active.as_ref().is_some_and(|active| {
+            active.written == active.synced && active.written > HEADER_BYTES && active.bytes - active.written >= mark.bytes()
+        });
+        if is_due { self.write(&mark) } else { Ok(()) }
+    }
+
+    /// Reserves the next segment: `bytes` zeros on stable storage.
+    ///
+    /// # Errors
+    /// What the system says (`StorageFull`): may be tried again, nothing of the log is in it.
+    pub fn reserve(&self, bytes: u32) -> io::Result<()> {
+        prepare(&*self.disk, bytes)
+    }
+
+    /// Begins the segment that [`Self::reserve`] reserved; the one before is synced first and never written again.
+    ///
+    /// # Errors
+    /// What the system says; final.
+    pub fn roll(&mut self) -> io::Result<()> {
+        self.sync()?;
+        let before = self.active.as_ref().map(|active| (active.first, active.synced));
+        // A segment without entries has given its name to the new one.
+        let before = before.filter(|(first, _)| *first < self.next);
+        let last_closed = self.closed.last().map(|closed| (closed.first, closed.end));
+        let (previous, previous_end) = before.or(last_closed).unwrap_or_default();
+        let file = self.disk.open(SPARE)?;
+        let bytes = file.bytes()?;
+        let made_at = self.clock.now();
+        let header = Header {
+            id: self.id,
+            first: self.next,
+            previous,
+            previous_end: previous_end as u64,
+            made_at,
+            bytes: u32::try_from(bytes).map_err(io::Error::other)?,
+        };
+        file.write_at(&header.to_bytes(), 0)?;
+        file.sync()?;
+        self.disk.rename(SPARE, &segment::name(self.next))?;
+        self.disk.sync_folder()?;
+        let active =
+            Active { first: self.next, file, bytes: bytes as usize, written: HEADER_BYTES, synced: HEADER_BYTES };
+        let old = self.active.replace(active);
+        if let Some(old) = old.filter(|old| old.first < self.next) {
+            self.close(Closed { first: old.first, end: old.synced, closed_at: made_at });
+        }
+        // What was reserved and not used goes back. Nothing depends on it.
+        if let Some(last) = self.closed.last() {
+            let _ = self.disk.open(&segment::name(last.first)).and_then(|file| file.resize(last.end as u64));
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, closed: Closed) {
+        Arc::make_mut(&mut self.closed).push(closed);
+    }
+
+    /// Removes closed segments, oldest first, that end before `needed` and are over the limits. Returns how many.
+    ///
+    /// # Errors
+    /// What the system says; the log goes on.
+    pub fn retain(&mut self, needed: Sequence, bytes_max: u64, age_max: Duration) -> io::Result<usize> {
+        let oldest_kept = self.clock.now().shifted_ms(-i64::try_from(age_max.as_millis()).unwrap_or(i64::MAX));
+        let mut bytes: u64 = self.closed.iter().map(|closed| closed.end as u64).sum();
+        let mut removed = 0;
+        while let [oldest, rest @ ..] = &self.closed[..] {
+            let after = rest.first().map_or(self.active.as_ref().map_or(self.next, |active| active.first), |next| next.first);
+            let is_over = bytes > bytes_max || oldest.closed_at < oldest_kept;
+            if after > needed || !is_over || (rest.is_empty() && self.active.is_none()) {
+                break;
+            }
+            self.disk.remove(&segment::name(oldest.first))?;
+            // One by one, so that no crash leaves a hole.
+            self.disk.sync_folder()?;
+            bytes -= oldest.end as u64;
+            Arc::make_mut(&mut self.closed).remove(0);
+            removed += 1;
+        }
+        Ok(removed)
+    }
+
+    /// Shows the entries from `from` on, up to the last that is synced; returns the sequence after it.
+    ///
+    /// # Errors
+    /// [`ReadError`]; what was shown before is right.
+    pub fn read(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError> {
+        self.view().read(&*self.disk, from, visit)
+    }
+
+    /// Appends entries as one record, rolling first when they do not fit. For tests and tools: the threads of
+    /// [`crate::LocalLog`] gather groups.
+    ///
+    /// # Errors
+    /// What the system says; final.
+    pub fn append(&mut self, entries: &[Entry]) -> io::Result<Sequence> {
+        let mut chunk = Chunk::default();
+        entries.iter().for_each(|entry| chunk.push(entry));
+        if self.room() < chunk.bytes() {
+            self.roll()?;
+        }
+        self.write(&chunk)?;
+        Ok(self.next.before())
+    }
+}
+
+/// What of the log is on stable storage and does not change any more; to be read without a lock.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct View {
+    pub(crate) closed: Arc<Vec<Closed>>,
+    active: Option<(Sequence, usize)>,
+    next: Sequence,
+}
+
+impl View {
+    /// The first sequence that is still there.
+    pub(crate) fn first(&self) -> Sequence {
+        let active = self.active.map_or(self.next, |(first, _)| first);
+        self.closed.first().map_or(active, |closed| closed.first)
+    }
+
+    /// Bytes of all segments that were closed after the entry `after`.
+    pub(crate) fn closed_bytes(&self, after: Sequence) -> u64 {
+        self.closed.iter().filter(|closed| closed.first > after).map(|closed| closed.end as u64).sum()
+    }
+
+    /// The last entry of the last closed segment; 0 when there is none.
+    pub(crate) fn closed_up_to(&self) -> Sequence {
+        if self.closed.is_empty() { Sequence(0) } else { self.active.map_or(self.next, |(first, _)| first).before() }
+    }
+
+    /// The same without the active segment.
+    pub(crate) fn closed_only(&self) -> Self {
+        Self { closed: Arc::clone(&self.closed), active: None, next: self.closed_up_to().next() }
+    }
+
+    /// See [`Segments::read`].
+    pub(crate) fn read(
+        &self,
+        disk: &dyn Disk,
+        from: Sequence,
+        visit: &mut dyn FnMut(Sequence, Entry),
+    ) -> Result<Sequence, ReadError> {
+        if from < self.first() {
+            return Err(ReadError::Expired { from, first: self.first() });
+        }
+        let closed = self.closed.iter().map(|closed| (closed.first, closed.end));
+        let all: Vec<_> = closed.chain(self.active).collect();
+        let start = all.iter().rposition(|(first, _)| *first <= from).unwrap_or(0);
+        let mut next = from;
+        for &(first, end) in &all[start..] {
+            next = next.max(read_segment(disk, first, end, from, visit)?);
+        }
+        Ok(next)
+    }
+}
+
+/// Shows the entries of one segment from `from` on; returns the sequence after its last.
+fn read_segment(
+    disk: &dyn Disk,
+    first: Sequence,
+    end: usize,
+    from: Sequence,
+    visit: &mut dyn FnMut(Sequence, Entry),
+) -> Result<Sequence, ReadError> {
+    let name = segment::name(first);
+    let file = disk.open(&name).map_err(ReadError::of(&name))?;
+    let bytes = segment::load_until(&*file, &name, end)?;
+    Header::read(&name, &bytes)?;
+    let walked = segment::walk(&name, &bytes, first, End::At(end), |record| {
+        // A record that ends before `from` costs its checksum only.
+        if record.next() <= from {
+            return Ok(());
+        }
+        record.each(|sequence, entry| {
+            if sequence >= from {
+                visit(sequence, entry);
+            }
+        })
+    })?;
+    Ok(walked.next)
+}
+
+/// Reserves the next segment: zeros on stable storage, so that a group commit changes nothing but bytes.
+///
+/// # Errors
+/// What the system says (`StorageFull`): may be tried again, nothing of the log is in it.
+pub(crate) fn prepare(disk: &dyn Disk, bytes: u32) -> io::Result<()> {
+    match disk.remove(SPARE) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = disk.create(SPARE)?;
+    let zeros = vec![0; SPARE_PIECE_BYTES.min(bytes as usize)];
+    let fill = || {
+        for start in (0..bytes as usize).step_by(zeros.len()) {
+            file.write_at(&zeros[..zeros.len().min(bytes as usize - start)], start as u64)?;
+            file.sync()?;
+        }
+        Ok(())
+    };
+    let filled: io::Result<()> = fill();
+    if filled.is_err() {
+        // What it took is given back: others may need it more.
+        let _ = disk.remove(SPARE);
+    }
+    filled
+}
+
+fn header_of(disk: &dyn Disk, first: Sequence) -> Result<(Header, u64), ReadError> {
+    let name = segment::name(first);
+    let file = disk.open(&name).map_err(ReadError::of(&name))?;
+    let header = Header::read(&name, &segment::load_until(&*file, &name, HEADER_BYTES)?)?;
+    if header.first != first {
+        return Err(Damage::new(&name, 16, "its name is not that of its first entry").into());
+    }
+    Ok((header, file.bytes().map_err(ReadError::of(&name))?))
+}
+
+/// All files of one log, in an unbroken row, with the oldest snapshot inside it or right before it.
+fn check_links(headers: &[(Header, u64)], oldest_snapshot: Option<Sequence>) -> Result<(), ReadError> {
+    for pair in headers.windows(2) {
+        let (before, this) = (pair[0].0, pair[1].0);
+        let name = segment::name(this.first);
+        if this.id != before.id {
+            return Err(Damage::new(&name, 8, "it belongs to another journal").into());
+        }
+        if this.previous != before.first {
+            return Err(Damage::new(&name, 24, "the segment before it is missing").into());
+        }
+    }
+    match (headers.first(), oldest_snapshot) {
+        (Some((first, _)), None) if first.first > Sequence(1) => {
+            Err(Damage::new(&segment::name(first.first), 16, "what came before it is in no snapshot").into())
+        }
+        (Some((first, _)), Some(snapshot)) if first.first > snapshot.next() => {
+            Err(Damage::new(&segment::name(first.first), 16, "entries between the snapshot and it are missing").into())
+        }
+        (None, Some(snapshot)) => {
+            Err(Damage::new(&segment::name(snapshot.next()), 0, "the segments after the snapshot are missing").into())
+        }
+        _ => Ok(()),
+    }
+}
