@@ -1,9 +1,14 @@
-//! Seeded fleets, a manual clock, and the plain scan that every answer is checked against.
+//! Seeded fleets, a manual clock, a disk that fails as a seed says, and the plain scan that every answer is
+//! checked against.
+
+mod sim_disk;
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use model::{Clock, Position, Timestamp};
+
+pub use sim_disk::{Calls, Fault, SimDisk};
 
 /// Random numbers that a seed repeats (SplitMix64).
 #[derive(Debug, Clone)]
