@@ -18,6 +18,10 @@ pub struct Counters {
     closed: Family<WithReason, Counter>,
     replies_dropped: Family<OfProtocol, Counter>,
     answers_withheld: Family<OfProtocol, Counter>,
+    datagrams_missing: Family<OfProtocol, Counter>,
+    datagrams_reordered: Family<OfProtocol, Counter>,
+    datagrams_restarted: Family<OfProtocol, Counter>,
+    gap_senders_forgotten: Family<OfProtocol, Counter>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +49,14 @@ impl Counters {
         registry.register("replies_dropped", "Answers to datagrams that were not sent", self.replies_dropped.clone());
         let help = "Answers not sent because what they answer is not stored";
         registry.register("answers_withheld", help, self.answers_withheld.clone());
+        let help = "Frame numbers skipped by senders of datagrams; less those reordered, they never came";
+        registry.register("datagrams_missing", help, self.datagrams_missing.clone());
+        let help = "Frames in datagrams that came after one with a higher number";
+        registry.register("datagrams_reordered", help, self.datagrams_reordered.clone());
+        let help = "Times that a sender of datagrams started its numbers anew";
+        registry.register("datagrams_restarted", help, self.datagrams_restarted.clone());
+        let help = "Senders whose gaps were forgotten because too many were heard since";
+        registry.register("gap_senders_forgotten", help, self.gap_senders_forgotten.clone());
     }
 
     /// Bytes were read.
@@ -101,6 +113,35 @@ impl Counters {
     /// An answer was not sent because what it answers is not stored.
     pub fn answer_withheld(&self, protocol: &'static str) {
         self.answers_withheld.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// Frame numbers were skipped. Those that come later after all are [`Self::reordered`] too: a
+    /// counter never falls.
+    pub fn missing(&self, protocol: &'static str, numbers: u64) {
+        if numbers > 0 {
+            self.datagrams_missing.get_or_create(&OfProtocol { protocol }).inc_by(numbers);
+        }
+    }
+
+    /// A frame came after one with a higher number.
+    pub fn reordered(&self, protocol: &'static str) {
+        self.datagrams_reordered.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// A sender started its numbers anew.
+    pub fn restarted(&self, protocol: &'static str) {
+        self.datagrams_restarted.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// The gaps of a sender of `protocol` were forgotten.
+    pub fn gap_sender_forgotten(&self, protocol: &'static str) {
+        self.gap_senders_forgotten.get_or_create(&OfProtocol { protocol }).inc();
+    }
+
+    /// How many senders' gaps were forgotten.
+    #[must_use]
+    pub fn gap_senders_forgotten_so_far(&self, protocol: &'static str) -> u64 {
+        self.gap_senders_forgotten.get_or_create(&OfProtocol { protocol }).get()
     }
 
     /// How many positions were refused for `reason`.

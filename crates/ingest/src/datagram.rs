@@ -16,7 +16,8 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 const REPLIES_MAX: usize = 1_024;
 
 /// Serves datagrams until the task is dropped. Each sender has a session; nothing is promised: when
-/// the engine's queue is full a datagram is dropped and counted.
+/// the engine's queue is full a datagram is dropped and counted. Where frames are numbered, what never
+/// reached us is counted too ([`crate::Gaps`]).
 pub async fn listen_datagrams<I: Intake>(socket: UdpSocket, protocol: &'static Protocol, setting: Setting<I>) {
     let mut listener = Listener {
         socket: Arc::new(socket),
@@ -61,6 +62,9 @@ impl<I: Intake> Listener<I> {
             Ok(frame) => {
                 if let Some(admission) = session.take(frame, received) {
                     all.append(admission);
+                }
+                if let Some(number) = session.take_number() {
+                    setting.gaps.hear(number, name, setting.clock.monotonic(), &setting.counters);
                 }
             }
         });

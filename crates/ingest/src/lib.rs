@@ -7,6 +7,7 @@ mod address;
 mod admit;
 mod counters;
 mod datagram;
+mod gaps;
 mod intake;
 mod session;
 mod stream;
@@ -15,6 +16,7 @@ pub use address::{AddressError, ListenAddress};
 pub use admit::{Admission, Admitter, Answer, Refusal};
 pub use counters::Counters;
 pub use datagram::listen_datagrams;
+pub use gaps::{Gaps, SenderGaps};
 pub use intake::{Intake, NotSettled, QueueFull};
 pub use session::Session;
 pub use stream::listen_stream;
@@ -30,6 +32,8 @@ pub struct Setting<I> {
     pub intake: Arc<I>,
     /// Where everything is counted.
     pub counters: Arc<Counters>,
+    /// What datagrams never came, by sender.
+    pub gaps: Arc<Gaps>,
     /// Receipt times.
     pub clock: Arc<dyn Clock>,
     /// The limits of a session.
@@ -41,6 +45,7 @@ impl<I> Clone for Setting<I> {
         Self {
             intake: Arc::clone(&self.intake),
             counters: Arc::clone(&self.counters),
+            gaps: Arc::clone(&self.gaps),
             clock: Arc::clone(&self.clock),
             limits: self.limits,
         }

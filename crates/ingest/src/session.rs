@@ -1,6 +1,6 @@
 use model::Timestamp;
 use tracing::debug;
-use wire::{Context, Decoded, Decoder, Protocol};
+use wire::{Context, Decoded, Decoder, FrameNumber, Protocol};
 
 use crate::{Admission, Admitter, Intake, Setting};
 
@@ -39,5 +39,10 @@ impl<I: Intake> Session<I> {
                 None
             }
         }
+    }
+
+    /// The number of the frame that was taken last, dropped or not; gives it once.
+    pub fn take_number(&mut self) -> Option<FrameNumber> {
+        self.decoded.number.take()
     }
 }

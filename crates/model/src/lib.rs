@@ -18,7 +18,7 @@ pub use clock::Clock;
 pub use disk::{Disk, DiskFile};
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle};
 pub use heard::{Binding, Heard, Press, What};
-pub use name::{DeviceId, NameError, OrganisationName, UnitName};
+pub use name::{DeviceId, NameError, OrganisationName, SenderName, UnitName};
 pub use position::Position;
 pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, PositionReport, SignalKind, TimeBasis};
 pub use time::Timestamp;

@@ -33,6 +33,11 @@ pub const UNSETTLED_FRAMES_MAX: usize = 256;
 pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
 /// Senders that a UDP listener remembers at once.
 pub const UDP_SESSIONS_MAX: usize = 65_536;
+/// Senders whose frame numbers are remembered at once, over all UDP listeners; beyond it the one heard longest ago is
+/// forgotten and that is counted.
+pub const GAP_SENDERS_MAX: usize = 65_536;
+/// Most senders in one answer about gaps.
+pub const GAPS_SHOWN_MAX: usize = 1_000;
 /// How long a new connection may take to complete its first frame.
 pub const FIRST_FRAME_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a connection may be silent, or may leave our answers unread.

@@ -107,6 +107,45 @@ impl DeviceId {
     }
 }
 
+/// Who numbers frames: a device, under its own name, or a gateway, as `gateway:<name>`. The prefix is
+/// there because a gateway is no device: one called `7` and the device `muster:7` count for themselves.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SenderName(Arc<str>);
+
+impl SenderName {
+    /// The name of a device that numbers its own frames. Costs no memory of its own.
+    #[must_use]
+    pub fn of_device(device: &DeviceId) -> Self {
+        Self(Arc::clone(&device.0))
+    }
+
+    /// The name of the gateway called `name`, which is checked like every name.
+    ///
+    /// # Errors
+    /// [`NameError`] says what is wrong with `name`.
+    pub fn of_gateway(name: &str) -> Result<Self, NameError> {
+        checked(name).map(|name| Self(Arc::from(format!("gateway:{name}"))))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SenderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SenderName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +155,15 @@ mod tests {
         let device = DeviceId::of("jt808", "13900000001").unwrap();
         assert_eq!(device.as_str(), "jt808:13900000001");
         assert_eq!(device.protocol(), "jt808");
+    }
+
+    #[test]
+    fn a_gateway_and_a_device_of_one_name_are_two_senders() {
+        let device = DeviceId::of("muster", "7").unwrap();
+        assert_eq!(SenderName::of_device(&device).as_str(), "muster:7");
+        assert_eq!(SenderName::of_gateway("7").unwrap().as_str(), "gateway:7");
+        assert_eq!(SenderName::of_gateway(&"x".repeat(NAME_BYTES_MAX)).unwrap().as_str().len(), NAME_BYTES_MAX + 8);
+        assert_eq!(SenderName::of_gateway("a b"), Err(NameError::Character { character: ' ' }));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod alarm;
 mod ask;
 mod emergencies;
 mod features;
+mod gaps;
 mod gate;
 mod guard;
 mod health;
@@ -52,6 +53,7 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(gaps::list))
         .routes(routes!(stats::read))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

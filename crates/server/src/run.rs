@@ -39,6 +39,7 @@ impl Service {
         let setting = Setting {
             intake: Arc::new(EngineIntake(Arc::clone(&engine))),
             counters: Arc::new(Counters::default()),
+            gaps: Arc::default(),
             clock,
             limits: SessionLimits {
                 connections_max: config.connections_max,

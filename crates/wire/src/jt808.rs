@@ -4,18 +4,20 @@
 //! 7E | id 2 | properties 2 | [version 1] | phone 6 or 10 | serial 2 | [total 2, number 2] | body | XOR | 7E
 //! ```
 //! The version byte and the long phone are of 2019 (properties bit 14); total and number are there in
-//! a sub-packaged message (bit 13). All integers are big-endian; between the flags 7E is sent as
+//! a sub-packaged message (bit 13). A terminal counts every frame by its serial, each packet included,
+//! from 0; after 65,535 it goes on at 0. All integers are big-endian; between the flags 7E is sent as
 //! 7D 02 and 7D as 7D 01, the checksum included.
 
 use model::limits::DEVICE_FRAME_BYTES_MAX;
 use model::{
-    Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SignalKind, TimeBasis, Timestamp,
+    Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SenderName, SignalKind, TimeBasis,
+    Timestamp,
 };
 
 use crate::cursor::{Cursor, bcd};
 use crate::frame::{Datagram, Framing, between_flags};
 use crate::text::xor;
-use crate::{Context, DecodeError, Decoded, Decoder, Protocol, Reply, Transport};
+use crate::{Context, DecodeError, Decoded, Decoder, FrameNumber, Modulus, Protocol, Reply, Transport};
 
 /// The entry in the list of protocols.
 pub const PROTOCOL: Protocol = Protocol {
@@ -84,6 +86,11 @@ impl Decoder for Session {
         let message = message(&bytes)?;
         let device = device_of(message.phone)?;
         decoded.device = Some(device.clone());
+        decoded.number = Some(FrameNumber {
+            sender: SenderName::of_device(&device),
+            number: u64::from(message.serial),
+            modulus: Modulus::TwoTo16,
+        });
         if message.encrypted {
             return Err(DecodeError::Encrypted);
         }

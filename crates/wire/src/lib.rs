@@ -33,7 +33,7 @@ pub mod taip;
 
 pub use error::{DecodeError, FrameError};
 pub use frame::{Cut, Datagram, Framing};
-pub use protocol::{Context, Decoded, Decoder, Protocol, Reply, Transport};
+pub use protocol::{Context, Decoded, Decoder, FrameNumber, Modulus, Protocol, Reply, Transport};
 
 /// The messages of `proto/muster/v1`.
 pub mod proto {

@@ -1,17 +1,21 @@
 //! Muster's own format: the messages of `proto/muster/v1/ingest.proto`, over TCP each preceded by its
 //! length as a varint, over UDP one a datagram.
+//!
+//! Batches are numbered by their gateway: `batch_sequence` counts for the `gateway` of the message, or
+//! of the last one before it that named one. 0 is how the format says nothing, so it is no number; nor
+//! is a number that no gateway owns up to.
 
 use bytes::Bytes;
 use model::limits::{BATCH_REPORTS_MAX, MUSTER_FRAME_BYTES_MAX};
 use model::{
-    AccuracyBasis, Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SignalKind,
-    TimeBasis, Timestamp,
+    AccuracyBasis, Altitude, AltitudeRef, DeviceId, DeviceSignal, Flags, Position, PositionReport, SenderName,
+    SignalKind, TimeBasis, Timestamp,
 };
 use prost::Message as _;
 
 use crate::frame::{Datagram, Framing, length_delimited};
 use crate::proto::{self, gateway_down, gateway_up};
-use crate::{Context, DecodeError, Decoded, Decoder, Protocol, Reply, Transport};
+use crate::{Context, DecodeError, Decoded, Decoder, FrameNumber, Modulus, Protocol, Reply, Transport};
 
 /// The entry in the list of protocols.
 pub const PROTOCOL: Protocol = Protocol {
@@ -32,6 +36,8 @@ const UNKNOWN: u32 = 65_535;
 pub struct Session {
     /// Names that the gateway numbered; `None` where the name is no name.
     devices: Vec<Option<DeviceId>>,
+    /// The gateway that the last message with a name named; `None` where the name is no name.
+    gateway: Option<SenderName>,
 }
 
 impl Decoder for Session {
@@ -49,6 +55,10 @@ impl Session {
     /// [`DecodeError`] when the message as a whole is refused. A bad report costs itself: it is in `decoded.faults`.
     pub fn read(&mut self, up: proto::GatewayUp, _: &Context, decoded: &mut Decoded) -> Result<(), DecodeError> {
         use gateway_up::Payload;
+        if !up.gateway.is_empty() {
+            self.gateway = SenderName::of_gateway(&up.gateway).ok();
+        }
+        decoded.number = up.payload.as_ref().and_then(|payload| self.number(payload));
         match up.payload {
             Some(Payload::Reports(batch)) => reports(batch, decoded),
             Some(Payload::Columns(batch)) => self.columns(&batch, decoded),
@@ -72,6 +82,17 @@ impl Session {
             }
             None => Err(DecodeError::Truncated { field: "payload" }),
         }
+    }
+
+    /// The number of a batch, where it has one and a gateway that gave it.
+    fn number(&self, payload: &gateway_up::Payload) -> Option<FrameNumber> {
+        let number = match payload {
+            gateway_up::Payload::Reports(batch) => batch.batch_sequence,
+            gateway_up::Payload::Columns(batch) => batch.batch_sequence,
+            _ => 0,
+        };
+        let sender = self.gateway.as_ref().filter(|_| number != 0)?;
+        Some(FrameNumber { sender: sender.clone(), number, modulus: Modulus::TwoTo64 })
     }
 
     fn columns(&mut self, batch: &proto::ColumnarBatch, decoded: &mut Decoded) -> Result<(), DecodeError> {
@@ -354,6 +375,32 @@ mod tests {
         let short = proto::ColumnarBatch { new_devices: vec![], lon_e7_delta: vec![1], ..batch };
         let error = decode(&mut session, gateway_up::Payload::Columns(short)).unwrap_err();
         assert_eq!(error, DecodeError::Length { field: "lon_e7_delta", declared: 3, found: 1 });
+    }
+
+    #[test]
+    fn a_batch_is_numbered_by_the_gateway_that_was_named_last() {
+        let mut session = Session::default();
+        let mut number = |gateway: &str, payload: gateway_up::Payload| {
+            let mut decoded = Decoded::default();
+            let up = proto::GatewayUp { gateway: gateway.into(), payload: Some(payload) };
+            let _ = session.read(up, &CONTEXT, &mut decoded);
+            decoded.number.map(|number| (number.sender.to_string(), number.number, number.modulus))
+        };
+        let rows =
+            |batch_sequence| gateway_up::Payload::Reports(proto::ReportBatch { batch_sequence, reports: Vec::new() });
+        let columns = |batch_sequence| {
+            gateway_up::Payload::Columns(proto::ColumnarBatch { batch_sequence, ..Default::default() })
+        };
+        let of = |name: &str, number| Some((format!("gateway:{name}"), number, Modulus::TwoTo64));
+        assert_eq!(number("", rows(1)), None, "nobody was named yet");
+        assert_eq!(number("north", gateway_up::Payload::Heartbeat(proto::Heartbeat {})), None, "not numbered");
+        assert_eq!(number("", rows(2)), of("north", 2));
+        assert_eq!(number("", columns(u64::MAX)), of("north", u64::MAX));
+        assert_eq!(number("", rows(0)), None, "absent and 0 are the same bytes");
+        assert_eq!(number("south", columns(7)), of("south", 7));
+        assert_eq!(number("not a name", rows(8)), None, "and not south's either");
+        let refused = proto::ColumnarBatch { batch_sequence: 9, device_index: vec![0], ..Default::default() };
+        assert_eq!(number("south", gateway_up::Payload::Columns(refused)), of("south", 9), "refused, but it arrived");
     }
 
     #[test]

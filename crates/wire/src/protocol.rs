@@ -1,4 +1,4 @@
-use model::{DeviceId, DeviceSignal, PositionReport, Timestamp};
+use model::{DeviceId, DeviceSignal, PositionReport, SenderName, Timestamp};
 
 use crate::{DecodeError, Framing};
 
@@ -61,6 +61,9 @@ pub struct Decoded {
     pub kind: &'static str,
     /// Who sent the frame, where the frame or the session says so.
     pub device: Option<DeviceId>,
+    /// The number that its sender gave the frame; `None` where the protocol or the sender does not number.
+    /// Stands here also when the frame is refused after its number was read: it did arrive.
+    pub number: Option<FrameNumber>,
     /// The places, in the order of the frame.
     pub reports: Vec<PositionReport>,
     /// Where in the frame each report stood, from 0: the number by which a batch's refusals are named.
@@ -78,6 +81,7 @@ impl Decoded {
     pub fn clear(&mut self) {
         self.kind = "";
         self.device = None;
+        self.number = None;
         self.reports.clear();
         self.report_places.clear();
         self.signals.clear();
@@ -89,6 +93,38 @@ impl Decoded {
     pub(crate) fn push(&mut self, place: u32, report: PositionReport) {
         self.reports.push(report);
         self.report_places.push(place);
+    }
+}
+
+/// The number of a frame. A sender's numbers rise by one from frame to frame; one that is left out was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameNumber {
+    /// Who counts.
+    pub sender: SenderName,
+    /// As sent.
+    pub number: u64,
+    /// Where counting goes on at 0.
+    pub modulus: Modulus,
+}
+
+/// How many different numbers there are before a sender goes on at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Modulus {
+    /// 65,536: numbers of two bytes.
+    TwoTo16,
+    /// 2^64: numbers of eight bytes.
+    TwoTo64,
+}
+
+impl Modulus {
+    /// How many steps up lead from `from` to `to`, over the wrap where need be.
+    #[must_use]
+    pub const fn steps(self, from: u64, to: u64) -> u64 {
+        let steps = to.wrapping_sub(from);
+        match self {
+            Self::TwoTo16 => steps & 0xFFFF,
+            Self::TwoTo64 => steps,
+        }
     }
 }
 

@@ -19,6 +19,12 @@ fn device(decoded: &Decoded) -> &str {
     decoded.device.as_ref().unwrap().as_str()
 }
 
+fn number(decoded: &Decoded) -> Option<(&str, u64)> {
+    let number = decoded.number.as_ref()?;
+    assert_eq!(number.modulus, Modulus::TwoTo16);
+    Some((number.sender.as_str(), number.number))
+}
+
 /// Device, time, latitude, longitude in 1e-6, altitude, speed in 0.1 km/h, course of the only report.
 fn row(report: &PositionReport) -> (String, i32, i32, f32, i32, Option<f32>) {
     let dkmh = (report.speed_mps.unwrap() * 36.0).round() as i32;
@@ -129,17 +135,36 @@ fn location_of_2019_is_answered_with_its_header() {
 }
 
 #[test]
+fn frames_are_numbered_by_their_serial_read_or_refused() {
+    let heartbeat = |properties: u8, serial: u8| {
+        let bytes = [0, 2, properties, 0, 0, 0, 0, 0, 0, 1, 0, serial];
+        print(&[&bytes[..], &[xor(&bytes)]].concat())
+    };
+    assert_eq!(number(&decode(&heartbeat(0, 9)).unwrap()), Some(("jt808:1", 9)));
+    assert_eq!(number(&decode(&heartbeat(0, 0)).unwrap()), Some(("jt808:1", 0)), "the first serial is 0");
+    let mut decoded = Decoded::default();
+    let encrypted = Session::default().decode(&hex(&heartbeat(0b100, 3)), &CONTEXT, &mut decoded);
+    assert_eq!((encrypted, number(&decoded)), (Err(DecodeError::Encrypted), Some(("jt808:1", 3))));
+    decoded.clear();
+    let mut damaged = hex(&heartbeat(0, 4));
+    damaged[11] ^= 1;
+    assert!(Session::default().decode(&damaged, &CONTEXT, &mut decoded).is_err());
+    assert_eq!(number(&decoded), None, "a damaged number is none");
+}
+
+#[test]
 fn packets_are_joined_in_any_order() {
     // Two halves of a heartbeat-like 0x0801 body; the second comes first.
     let mut session = Session::default();
     let mut decoded = Decoded::default();
-    for (frame, kind) in [
-        ("7e080120040138001380000011000200020708090a9a7e", "packet"),
-        ("7e08012006013800138000001000020001010203040506917e", "other"),
+    for (frame, kind, serial) in [
+        ("7e080120040138001380000011000200020708090a9a7e", "packet", 17),
+        ("7e08012006013800138000001000020001010203040506917e", "other", 16),
     ] {
         decoded.clear();
         session.decode(&hex(frame), &CONTEXT, &mut decoded).unwrap();
         assert_eq!((decoded.kind, decoded.replies.len()), (kind, 1));
+        assert_eq!(number(&decoded), Some(("jt808:13800138000", serial)), "each packet is a frame of its own");
     }
     assert!(session.parts.is_none());
 }
