@@ -16,7 +16,7 @@ mod writer;
 pub use compact::Retention;
 pub use emergency::{Emergencies, Emergency};
 pub use live::{Live, UnitView};
-pub use recover::{Recovered, Recovery, RecoveryError, recover};
+pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover};
 pub use roster::{Roster, RosterError};
 pub use settle::{Settlement, Unsettled};
 pub use state::{Effect, State};
@@ -113,9 +113,9 @@ impl Engine {
         };
         let (disk, options) = (Arc::clone(&storage.disk), storage.options.clone());
         let log = Arc::new(LocalLog::start(segments, disk, options, Box::new(listener)));
-        let compactor =
-            Compactor::new(Arc::clone(&log), Arc::clone(&storage.disk), storage.retention, snapshot);
-        let written = writer::Storage { log: Arc::clone(&log) as Arc<dyn Log>, settler, on_failure: storage.on_failure };
+        let compactor = Compactor::new(Arc::clone(&log), Arc::clone(&storage.disk), storage.retention, snapshot);
+        let written =
+            writer::Storage { log: Arc::clone(&log) as Arc<dyn Log>, settler, on_failure: storage.on_failure };
         let engine = Self { log: Some(log), ..Self::run(state, clock, unknown, Some(written)) };
         let (running, stopped) = channel();
         let compacting = spawn("muster-snapshot", move || compactor.run(&stopped));

@@ -39,7 +39,9 @@ impl Live {
             index.enrol(unit, traits);
             let known = &state.units()[unit.0 as usize];
             changes.extend(match (known.fix, known.contact) {
-                (Some(fix), Some(contact)) => Some(Change::Place { unit, fix, contact, interval_ms: known.interval_ms }),
+                (Some(fix), Some(contact)) => {
+                    Some(Change::Place { unit, fix, contact, interval_ms: known.interval_ms })
+                }
                 (None, Some(contact)) => Some(Change::Touch { unit, contact }),
                 _ => None,
             });

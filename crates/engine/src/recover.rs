@@ -69,6 +69,17 @@ pub fn recover(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, progress: &Recovery
     Ok(Recovered { state, segments, snapshot })
 }
 
+/// The state in the oldest snapshot that is kept: who was known before the first entry of the log. An empty one when there is none.
+///
+/// # Errors
+/// [`RecoveryError`] names file and offset.
+pub fn oldest_snapshot(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<State, RecoveryError> {
+    let id = Segments::open(Arc::clone(disk), Arc::clone(clock))?.id();
+    let snapshots = Snapshots::on(Arc::clone(disk));
+    let oldest = snapshots.list()?.first().copied().unwrap_or_default();
+    load(&snapshots, id, oldest)
+}
+
 /// The state in a snapshot; an empty one for 0.
 pub(crate) fn load(snapshots: &Snapshots, id: u64, sequence: Sequence) -> Result<State, RecoveryError> {
     if sequence == Sequence(0) {

@@ -71,7 +71,8 @@ impl Roster {
             let entry = unit.unit.clone().unwrap_or_else(|| Arc::new(Unit::named(nobody())));
             if unit.unit.is_some() && !unit.is_retired {
                 tables.units_by_name.insert(entry.name.clone(), handle);
-                traits.push((handle, tables.traits_of(&entry).expect("a unit that was taken once is within the limits")));
+                traits
+                    .push((handle, tables.traits_of(&entry).expect("a unit that was taken once is within the limits")));
             }
             tables.units.push(entry);
         }

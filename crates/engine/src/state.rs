@@ -91,6 +91,18 @@ impl State {
         self.units.get(unit.0 as usize).is_some_and(|unit| unit.is_retired)
     }
 
+    /// The entry in the roster of a number, retired units too.
+    #[must_use]
+    pub fn unit(&self, handle: UnitHandle) -> Option<&Unit> {
+        self.units.get(handle.0 as usize)?.unit.as_deref()
+    }
+
+    /// The name of a device's number.
+    #[must_use]
+    pub fn device(&self, handle: DeviceHandle) -> Option<&DeviceId> {
+        self.devices.get(handle.0 as usize)?.name.as_ref()
+    }
+
     pub(crate) fn units(&self) -> &[UnitState] {
         &self.units
     }
@@ -190,13 +202,24 @@ impl State {
         Effect { outcome, change: Some(change), located }
     }
 
-    fn locate(&mut self, device: DeviceHandle, place: (Position, Timestamp)) -> Option<(DeviceId, (Position, Timestamp))> {
+    fn locate(
+        &mut self,
+        device: DeviceHandle,
+        place: (Position, Timestamp),
+    ) -> Option<(DeviceId, (Position, Timestamp))> {
         let name = self.devices[device.0 as usize].name.as_ref()?;
         self.presses.get_mut(name)?.press.place = Some(place);
         Some((name.clone(), place))
     }
 
-    fn place(&mut self, unit: UnitHandle, fix: Fix, interval_ms: Option<u32>, now: Timestamp, kind: UnitKind) -> Change {
+    fn place(
+        &mut self,
+        unit: UnitHandle,
+        fix: Fix,
+        interval_ms: Option<u32>,
+        now: Timestamp,
+        kind: UnitKind,
+    ) -> Change {
         let state = self.unit_mut(unit);
         let slot = Slot { fix: state.fix, expected_interval_ms: state.interval_ms, ..Slot::default() };
         let wins = state.fix.is_none_or(|current| takes_over(&current, slot.is_stale(now), &fix, now, kind));

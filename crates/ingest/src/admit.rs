@@ -178,7 +178,13 @@ fn answer_of(reply: Reply, is_known: bool, has_to_be_stored: bool, refusals: &[R
             return Answer::Batch { batch_sequence, ack: wire::muster::ack(batch_sequence, refused(refusals)) };
         }
         Reply::Always(bytes) => bytes,
-        Reply::ByAdmission { known, unknown } => if is_known { known } else { unknown },
+        Reply::ByAdmission { known, unknown } => {
+            if is_known {
+                known
+            } else {
+                unknown
+            }
+        }
     };
     if has_to_be_stored { Answer::Stored(bytes) } else { Answer::Session(bytes) }
 }

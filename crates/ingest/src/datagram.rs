@@ -88,7 +88,8 @@ impl<I: Intake> Listener<I> {
         let Ok(place) = Arc::clone(&self.replies).try_acquire_owned() else {
             return self.setting.counters.reply_dropped(self.protocol.name);
         };
-        let (socket, counters, name) = (Arc::clone(&self.socket), Arc::clone(&self.setting.counters), self.protocol.name);
+        let (socket, counters, name) =
+            (Arc::clone(&self.socket), Arc::clone(&self.setting.counters), self.protocol.name);
         tokio::spawn(async move {
             let settled = settlement.await;
             for answer in answers {

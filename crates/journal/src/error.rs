@@ -5,7 +5,9 @@ pub use crate::codec::Malformed;
 
 /// Bytes that were on stable storage are not what was written. Nothing of the file is served; a person decides.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{file} is damaged at byte {offset}: {problem}; `muster journal verify` shows all damage, `muster restore` takes a backup")]
+#[error(
+    "{file} is damaged at byte {offset}: {problem}; `muster journal verify` shows all damage, `muster restore` takes a backup"
+)]
 pub struct Damage {
     /// Which file.
     pub file: String,

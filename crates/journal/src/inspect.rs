@@ -70,7 +70,11 @@ fn unlinked(file: &str, before: Header, this: Header) -> Option<Damage> {
 }
 
 /// One segment; where it ends, the header of the next one says.
-fn look_at(disk: &dyn Disk, first: Sequence, after: Option<Sequence>) -> Result<(FileReport, Option<Header>), ReadError> {
+fn look_at(
+    disk: &dyn Disk,
+    first: Sequence,
+    after: Option<Sequence>,
+) -> Result<(FileReport, Option<Header>), ReadError> {
     let file = segment::name(first);
     let mut looks = 0;
     loop {
@@ -91,7 +95,9 @@ fn look_at(disk: &dyn Disk, first: Sequence, after: Option<Sequence>) -> Result<
             };
             let walked = segment::walk(&file, &bytes, first, end, |record| record.each(|_, _| ()))?;
             match after {
-                Some(after) if walked.next != after => Err(Damage::new(&file, walked.end, "entries at its end are missing")),
+                Some(after) if walked.next != after => {
+                    Err(Damage::new(&file, walked.end, "entries at its end are missing"))
+                }
                 _ => Ok(walked),
             }
         });
@@ -157,8 +163,10 @@ pub fn repair(disk: &dyn Disk) -> io::Result<Vec<Repair>> {
     let mut before: Option<(Sequence, u64)> = None;
     for (at, report) in segments.iter().enumerate() {
         let after = segments.get(at + 1).map(|next| next.first);
-        let (header, bytes) = (whole_header(disk, &report.file), segment::load(disk, &report.file).map_err(io::Error::other)?);
-        let is_linked = header.is_some_and(|header| before.is_none_or(|before| before == (header.previous, header.previous_end)));
+        let (header, bytes) =
+            (whole_header(disk, &report.file), segment::load(disk, &report.file).map_err(io::Error::other)?);
+        let is_linked =
+            header.is_some_and(|header| before.is_none_or(|before| before == (header.previous, header.previous_end)));
         if report.damage.is_none() && is_linked {
             before = Some((report.first, report.bytes));
             continue;

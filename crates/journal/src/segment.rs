@@ -136,7 +136,9 @@ fn torn(file: &str, bytes: &[u8], walked: Walked) -> Result<Walked, Damage> {
     while offset < bytes.len() {
         let rest = &bytes[offset..];
         let is_plausible = |header: &RecordHeader| {
-            header.synced as usize > walked.end && header.synced as usize <= offset && header.first > walked.next.before()
+            header.synced as usize > walked.end
+                && header.synced as usize <= offset
+                && header.first > walked.next.before()
         };
         let witness = RecordHeader::read(rest).filter(is_plausible).and_then(|_| Record::read(rest));
         if witness.is_some() {

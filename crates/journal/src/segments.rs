@@ -163,7 +163,9 @@ impl Segments {
     pub fn mark(&mut self) -> io::Result<()> {
         let mark = Chunk::default();
         let is_due = self.active.as_ref().is_some_and(|active| {
-            active.written == active.synced && active.written > HEADER_BYTES && active.bytes - active.written >= mark.bytes()
+            active.written == active.synced
+                && active.written > HEADER_BYTES
+                && active.bytes - active.written >= mark.bytes()
         });
         if is_due { self.write(&mark) } else { Ok(()) }
     }
@@ -228,7 +230,8 @@ impl Segments {
         let mut bytes: u64 = self.closed.iter().map(|closed| closed.end as u64).sum();
         let mut removed = 0;
         while let [oldest, rest @ ..] = &self.closed[..] {
-            let after = rest.first().map_or(self.active.as_ref().map_or(self.next, |active| active.first), |next| next.first);
+            let after =
+                rest.first().map_or(self.active.as_ref().map_or(self.next, |active| active.first), |next| next.first);
             let is_over = bytes > bytes_max || oldest.closed_at < oldest_kept;
             if after > needed || !is_over || (rest.is_empty() && self.active.is_none()) {
                 break;

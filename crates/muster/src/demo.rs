@@ -64,7 +64,10 @@ impl Demo {
         let map = format!("http://{}", server.addresses().http);
         println!("{} units with {} devices are on the roster.\n", forces.units(), forces.devices());
         println!("    The map:  {map}\n");
-        println!("Reports are stored before they are acknowledged, in {} until the demo ends.\n", folder.path().display());
+        println!(
+            "Reports are stored before they are acknowledged, in {} until the demo ends.\n",
+            folder.path().display()
+        );
         let targets = server.addresses().listen.iter().map(|one| one.to_string().parse::<Target>());
         let now = model::Clock::now(&server::SystemClock::default());
         let targets = targets.collect::<Result<Vec<_>, _>>()?;

@@ -1,7 +1,9 @@
 //! One live map of a city's forces: which units are nearest, which are in this zone.
 
+mod backup;
 mod decode;
 mod demo;
+mod journal;
 mod query;
 mod serve;
 mod simulate;
@@ -40,6 +42,12 @@ enum Command {
     Decode(decode::Decode),
     /// Ask a running server
     Query(query::Query),
+    /// Look at a journal, or mend it
+    Journal(journal::Journal),
+    /// Copy a journal to an empty folder, also while a server writes it
+    Backup(backup::Backup),
+    /// Put a backup into an empty data folder
+    Restore(backup::Restore),
 }
 
 fn main() -> ExitCode {
@@ -63,6 +71,9 @@ fn main() -> ExitCode {
         Command::Simulate(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Query(command) => command.run(),
+        Command::Journal(command) => command.run(),
+        Command::Backup(command) => command.run(),
+        Command::Restore(command) => command.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -182,7 +182,10 @@ fn a_page_of_another_origin_can_neither_read_nor_change() {
 fn a_busy_port_is_refused_with_advice() {
     let served = Served::with(&[]);
     let address = served.http.trim_start_matches("http://");
-    let again = std::process::Command::new(common::MUSTER).args(["serve", "--http", address, "--data", "off"]).output().unwrap();
+    let again = std::process::Command::new(common::MUSTER)
+        .args(["serve", "--http", address, "--data", "off"])
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(!again.status.success() && said.contains("another program has this port"), "{said}");
 }

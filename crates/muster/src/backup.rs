@@ -1,0 +1,60 @@
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use journal::FolderDisk;
+
+/// Copy a journal to an empty folder, also while a server writes it
+#[derive(Args)]
+#[command(
+    after_help = "What was acknowledged before the backup began is in it. Every byte is checked on the way; the file `manifest`, \
+    written last, makes it a backup.\n\nExample:  muster backup --data muster-data --to backup-2026-11-23"
+)]
+pub(crate) struct Backup {
+    /// The server's data folder
+    #[arg(long, value_name = "DIR", default_value = "muster-data")]
+    data: PathBuf,
+    /// An empty folder, made when it is not there
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+}
+
+/// Put a backup into an empty data folder
+#[derive(Args)]
+#[command(after_help = "The backup is checked before anything is copied. Start the server with --data DIR afterwards.")]
+pub(crate) struct Restore {
+    /// The backup
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// An empty data folder, made when it is not there
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+}
+
+impl Backup {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let to = FolderDisk::take(&self.to)?;
+        let done = journal::backup(&look_at(&self.data)?, &to)?;
+        println!("{} files, {} bytes, up to sequence {}: {}", done.files, done.bytes, done.sequence, self.to.display());
+        Ok(())
+    }
+}
+
+impl Restore {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let to = FolderDisk::take(&self.data)?;
+        let done = journal::restore(&look_at(&self.from)?, &to)?;
+        println!(
+            "{} files, {} bytes, up to sequence {}: {}",
+            done.files,
+            done.bytes,
+            done.sequence,
+            self.data.display()
+        );
+        Ok(())
+    }
+}
+
+pub(crate) fn look_at(folder: &std::path::Path) -> anyhow::Result<FolderDisk> {
+    FolderDisk::look_at(folder).with_context(|| format!("cannot open {}", folder.display()))
+}
