@@ -74,7 +74,7 @@ impl Compactor {
     fn snapshot(&mut self) -> Result<(), RecoveryError> {
         let began = Instant::now();
         let mut state = load(&self.snapshots, self.log.id(), self.last)?;
-        let next = self.log.read_closed(self.last.next(), &mut |_, entry| drop(state.apply(&entry)))?;
+        let next = self.log.read_closed(self.last.next(), &mut |_, batch| state.apply_batch(batch))?;
         let (sequence, bytes) = (next.before(), state.to_bytes());
         let written = self.snapshots.write(self.log.id(), sequence, &bytes);
         written.map_err(|error: io::Error| ReadError::Disk { file: "the next snapshot".to_owned(), error })?;

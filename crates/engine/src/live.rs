@@ -35,9 +35,10 @@ impl Live {
         let (roster, traits) = Roster::of(state);
         let index = LiveIndex::new();
         let mut changes = Vec::new();
+        let mut known: Vec<_> = state.units().map(|(_, unit)| Some(unit)).collect();
         for (unit, traits) in traits {
             index.enrol(unit, traits);
-            let known = &state.units()[unit.0 as usize];
+            let Some(known) = known[unit.0 as usize].take() else { continue };
             changes.extend(match (known.fix, known.contact) {
                 (Some(fix), Some(contact)) => {
                     Some(Change::Place { unit, fix, contact, interval_ms: known.interval_ms })

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
 
-use journal::{Malformed, ReadError, Segments, Sequence, Snapshots};
+use journal::{Entry, Malformed, ReadError, Segments, Sequence, Snapshots};
 use model::{Clock, Disk};
 
 use crate::state::State;
@@ -53,20 +54,39 @@ pub struct Recovered {
 /// # Errors
 /// [`RecoveryError`] names file and offset.
 pub fn recover(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, progress: &Recovery) -> Result<Recovered, RecoveryError> {
-    /// Progress is told so often, in entries.
-    const TELL_EVERY: u64 = 4_096;
     let segments = Segments::open(Arc::clone(disk), Arc::clone(clock))?;
     let snapshots = Snapshots::on(Arc::clone(disk));
     let snapshot = snapshots.list()?.last().copied().unwrap_or_default();
     let mut state = load(&snapshots, segments.id(), snapshot)?;
     progress.total.store(segments.next().before().0.saturating_sub(snapshot.0), Ordering::Relaxed);
-    segments.read(snapshot.next(), &mut |sequence, entry| {
-        state.apply(&entry);
-        if sequence.0.is_multiple_of(TELL_EVERY) {
-            progress.done.store(sequence.0 - snapshot.0, Ordering::Relaxed);
-        }
-    })?;
+    replay(&segments, snapshot, &mut state, progress)?;
     Ok(Recovered { state, segments, snapshot })
+}
+
+/// Applies everything after `snapshot`. One thread reads, checks and decodes while this one applies.
+fn replay(segments: &Segments, snapshot: Sequence, state: &mut State, progress: &Recovery) -> Result<(), ReadError> {
+    /// Batches that may wait; each is a record, at most a megabyte on disk.
+    const AHEAD: usize = 8;
+    let (ready, batches) = sync_channel::<(Sequence, Vec<Entry>)>(AHEAD);
+    let (used, spares) = sync_channel::<Vec<Entry>>(2 * AHEAD);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            let mut send = |first, batch: &[Entry]| {
+                let mut copy = spares.try_recv().unwrap_or_default();
+                copy.clear();
+                copy.extend_from_slice(batch);
+                // The other side ends only after this one.
+                let _ = ready.send((first, copy));
+            };
+            segments.read_batches(snapshot.next(), &mut send)
+        });
+        for (first, batch) in batches {
+            state.apply_batch(&batch);
+            progress.done.store(first.0 + batch.len() as u64 - 1 - snapshot.0, Ordering::Relaxed);
+            let _ = used.try_send(batch);
+        }
+        reading.join().expect("the reading thread ends without a panic").map(drop)
+    })
 }
 
 /// The state in the oldest snapshot that is kept: who was known before the first entry of the log. An empty one when there is none.

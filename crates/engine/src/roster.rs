@@ -66,10 +66,11 @@ impl Roster {
     /// Who was on the map when the journal ended, with what filters ask about each unit.
     pub(crate) fn of(state: &State) -> (Self, Vec<(UnitHandle, UnitTraits)>) {
         let (mut tables, mut traits) = (Tables::default(), Vec::new());
-        for (number, unit) in (0u32..).zip(state.units()) {
+        for (number, (entry, unit)) in (0u32..).zip(state.units()) {
             let handle = UnitHandle(number);
-            let entry = unit.unit.clone().unwrap_or_else(|| Arc::new(Unit::named(nobody())));
-            if unit.unit.is_some() && !unit.is_retired {
+            let is_on_the_map = entry.is_some() && !unit.is_retired;
+            let entry = entry.cloned().unwrap_or_else(|| Arc::new(Unit::named(nobody())));
+            if is_on_the_map {
                 tables.units_by_name.insert(entry.name.clone(), handle);
                 traits
                     .push((handle, tables.traits_of(&entry).expect("a unit that was taken once is within the limits")));
@@ -77,10 +78,11 @@ impl Roster {
             tables.units.push(entry);
         }
         let devices = DashMap::with_hasher(RandomState::default());
-        for (number, device) in (0u32..).zip(state.devices()) {
-            let name = device.name.clone().unwrap_or_else(|| DeviceId::new("?").expect("a mark is a name"));
-            if device.name.is_some() && !state.is_retired(device.unit) {
-                devices.insert(name.clone(), Binding { device: DeviceHandle(number), unit: device.unit });
+        for (number, (name, unit)) in (0u32..).zip(state.devices()) {
+            let is_carried = name.is_some() && !state.is_retired(unit);
+            let name = name.cloned().unwrap_or_else(|| DeviceId::new("?").expect("a mark is a name"));
+            if is_carried {
+                devices.insert(name.clone(), Binding { device: DeviceHandle(number), unit });
             }
             tables.devices.push(name);
         }

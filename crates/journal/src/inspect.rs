@@ -93,7 +93,7 @@ fn look_at(
                 None => End::Torn,
                 Some(after) => End::At(end_of(disk, after).unwrap_or(bytes.len())),
             };
-            let walked = segment::walk(&file, &bytes, first, end, |record| record.each(|_, _| ()))?;
+            let walked = segment::walk(&file, &bytes, first, end, |record| record.check())?;
             match after {
                 Some(after) if walked.next != after => {
                     Err(Damage::new(&file, walked.end, "entries at its end are missing"))

@@ -122,7 +122,11 @@ impl LocalLog {
     ///
     /// # Errors
     /// As [`Log::read`].
-    pub fn read_closed(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError> {
+    pub fn read_closed(
+        &self,
+        from: Sequence,
+        visit: &mut dyn FnMut(Sequence, &[Entry]),
+    ) -> Result<Sequence, ReadError> {
         let view = self.shared.state.lock().view.closed_only();
         view.read(&*self.shared.disk, from, visit)
     }
@@ -169,7 +173,7 @@ impl Log for LocalLog {
         Ok(last)
     }
 
-    fn read(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError> {
+    fn read_batches(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, &[Entry])) -> Result<Sequence, ReadError> {
         let view = self.shared.state.lock().view.clone();
         view.read(&*self.shared.disk, from, visit)
     }

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use crate::segments::each;
 use crate::{AppendError, Entry, ReadError};
 
 /// The place of an entry in the log: 1, 2, 3, ... without gaps. 0 stands before the first.
@@ -61,11 +62,20 @@ pub trait Log: Send + Sync {
     /// [`AppendError`]: nothing of the batch is in the log.
     fn append(&self, batch: &[Entry]) -> Result<Sequence, AppendError>;
 
-    /// Shows the entries from `from` on, in order, up to the last that is on stable storage; returns the one after it.
+    /// Shows the entries from `from` on, in order and in batches (the sequence of the first, and all of them), up to the last that
+    /// is on stable storage; returns the sequence after it.
     ///
     /// # Errors
     /// [`ReadError`] when they are damaged or removed; what was shown before is right.
-    fn read(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError>;
+    fn read_batches(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, &[Entry])) -> Result<Sequence, ReadError>;
+
+    /// The same, one by one.
+    ///
+    /// # Errors
+    /// As [`Self::read_batches`].
+    fn read(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError> {
+        self.read_batches(from, &mut each(visit))
+    }
 
     /// The last sequence on stable storage.
     fn synced(&self) -> Sequence;

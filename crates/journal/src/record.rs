@@ -107,14 +107,21 @@ impl<'a> Record<'a> {
         Sequence(self.first.0 + u64::from(self.entries))
     }
 
-    /// Shows every entry.
-    pub(crate) fn each(&self, mut visit: impl FnMut(Sequence, Entry)) -> Result<(), Malformed> {
+    /// Adds every entry to `entries`.
+    pub(crate) fn read_into(&self, entries: &mut Vec<Entry>) -> Result<(), Malformed> {
         let mut from = Decoder::over(self.body);
         let mut received_before = 0;
-        for at in 0..u64::from(self.entries) {
-            visit(Sequence(self.first.0 + at), Entry::read(&mut from, &mut received_before)?);
+        // Each entry takes a byte at least, which bounds the memory asked for.
+        entries.reserve((self.entries as usize).min(from.left()));
+        for _ in 0..self.entries {
+            entries.push(Entry::read(&mut from, &mut received_before)?);
         }
         if from.left() > 0 { Err(Malformed { field: "end of the record" }) } else { Ok(()) }
+    }
+
+    /// Whether every entry can be read.
+    pub(crate) fn check(&self) -> Result<(), Malformed> {
+        self.read_into(&mut Vec::new())
     }
 }
 

@@ -158,7 +158,14 @@ pub(crate) fn load(disk: &dyn Disk, file: &str) -> Result<Vec<u8>, ReadError> {
 
 /// Reads the first `bytes` of a file, or fewer when it ends before.
 pub(crate) fn load_until(open: &dyn DiskFile, file: &str, bytes: usize) -> Result<Vec<u8>, ReadError> {
-    let mut content = vec![0; bytes];
+    let mut content = Vec::new();
+    load_into(open, file, bytes, &mut content)?;
+    Ok(content)
+}
+
+/// The same into memory that is used again.
+pub(crate) fn load_into(open: &dyn DiskFile, file: &str, bytes: usize, content: &mut Vec<u8>) -> Result<(), ReadError> {
+    content.resize(bytes, 0);
     let mut at = 0;
     while at < content.len() {
         match open.read_at(&mut content[at..], at as u64).map_err(ReadError::of(file))? {
@@ -167,5 +174,5 @@ pub(crate) fn load_until(open: &dyn DiskFile, file: &str, bytes: usize) -> Resul
         }
     }
     content.truncate(at);
-    Ok(content)
+    Ok(())
 }

@@ -26,6 +26,15 @@ pub struct Segments {
     next: Sequence,
 }
 
+/// Shows the entries of a batch one by one.
+pub(crate) fn each<'a>(visit: &'a mut dyn FnMut(Sequence, Entry)) -> impl FnMut(Sequence, &[Entry]) + 'a {
+    |first, entries| {
+        for (at, entry) in (0..).zip(entries) {
+            visit(Sequence(first.0 + at), entry.clone());
+        }
+    }
+}
+
 /// A segment that is no longer written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Closed {
@@ -91,7 +100,7 @@ impl Segments {
         if bytes.len() != last.bytes as usize {
             return Err(Damage::new(&file, bytes.len(), "it is cut short").into());
         }
-        let walked = segment::walk(&file, &bytes, last.first, End::Torn, |record| record.each(|_, _| ()))?;
+        let walked = segment::walk(&file, &bytes, last.first, End::Torn, |_| Ok(()))?;
         self.next = walked.next;
         // One without entries is replaced by the next, which gets its name.
         if walked.next > last.first {
@@ -251,6 +260,18 @@ impl Segments {
     /// # Errors
     /// [`ReadError`]; what was shown before is right.
     pub fn read(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, Entry)) -> Result<Sequence, ReadError> {
+        self.read_batches(from, &mut each(visit))
+    }
+
+    /// The same, record by record.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_batches(
+        &self,
+        from: Sequence,
+        visit: &mut dyn FnMut(Sequence, &[Entry]),
+    ) -> Result<Sequence, ReadError> {
         self.view().read(&*self.disk, from, visit)
     }
 
@@ -300,12 +321,12 @@ impl View {
         Self { closed: Arc::clone(&self.closed), active: None, next: self.closed_up_to().next() }
     }
 
-    /// See [`Segments::read`].
+    /// See [`crate::Log::read_batches`].
     pub(crate) fn read(
         &self,
         disk: &dyn Disk,
         from: Sequence,
-        visit: &mut dyn FnMut(Sequence, Entry),
+        visit: &mut dyn FnMut(Sequence, &[Entry]),
     ) -> Result<Sequence, ReadError> {
         if from < self.first() {
             return Err(ReadError::Expired { from, first: self.first() });
@@ -313,38 +334,49 @@ impl View {
         let closed = self.closed.iter().map(|closed| (closed.first, closed.end));
         let all: Vec<_> = closed.chain(self.active).collect();
         let start = all.iter().rposition(|(first, _)| *first <= from).unwrap_or(0);
+        let mut reader = Reader { disk, from, bytes: Vec::new(), entries: Vec::new() };
         let mut next = from;
         for &(first, end) in &all[start..] {
-            next = next.max(read_segment(disk, first, end, from, visit)?);
+            next = next.max(reader.segment(first, end, visit)?);
         }
         Ok(next)
     }
 }
 
-/// Shows the entries of one segment from `from` on; returns the sequence after its last.
-fn read_segment(
-    disk: &dyn Disk,
-    first: Sequence,
-    end: usize,
+/// Reads segment after segment into the same memory.
+struct Reader<'a> {
+    disk: &'a dyn Disk,
     from: Sequence,
-    visit: &mut dyn FnMut(Sequence, Entry),
-) -> Result<Sequence, ReadError> {
-    let name = segment::name(first);
-    let file = disk.open(&name).map_err(ReadError::of(&name))?;
-    let bytes = segment::load_until(&*file, &name, end)?;
-    Header::read(&name, &bytes)?;
-    let walked = segment::walk(&name, &bytes, first, End::At(end), |record| {
-        // A record that ends before `from` costs its checksum only.
-        if record.next() <= from {
-            return Ok(());
-        }
-        record.each(|sequence, entry| {
-            if sequence >= from {
-                visit(sequence, entry);
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Reader<'_> {
+    /// Shows the entries of one segment from `from` on, record by record; returns the sequence after its last.
+    fn segment(
+        &mut self,
+        first: Sequence,
+        end: usize,
+        visit: &mut dyn FnMut(Sequence, &[Entry]),
+    ) -> Result<Sequence, ReadError> {
+        let Self { disk, from, bytes, entries } = self;
+        let name = segment::name(first);
+        let file = disk.open(&name).map_err(ReadError::of(&name))?;
+        segment::load_into(&*file, &name, end, bytes)?;
+        Header::read(&name, bytes)?;
+        let walked = segment::walk(&name, bytes, first, End::At(end), |record| {
+            // A record that ends before `from` costs its checksum only.
+            if record.next() <= *from || record.next() == record.first {
+                return Ok(());
             }
-        })
-    })?;
-    Ok(walked.next)
+            entries.clear();
+            record.read_into(entries)?;
+            let skipped = from.0.saturating_sub(record.first.0);
+            visit(record.first.max(*from), &entries[skipped as usize..]);
+            Ok(())
+        })?;
+        Ok(walked.next)
+    }
 }
 
 /// Reserves the next segment: zeros on stable storage, so that a group commit changes nothing but bytes.
