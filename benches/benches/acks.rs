@@ -64,7 +64,12 @@ fn main() {
 
 async fn serve(folder: Option<&Path>) -> (Server, SocketAddr) {
     let listen = "muster=tcp://127.0.0.1:0".parse().expect("an address");
+    let mut journal = server::config::JournalConfig::default();
+    if let Some(us) = std::env::var("GROUP_US").ok().and_then(|text| text.parse().ok()) {
+        journal.group_time = Duration::from_micros(us);
+    }
     let config = Config {
+        journal,
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         grpc: None,
         listen: vec![Listen { address: listen, insecure: false }],

@@ -55,7 +55,7 @@ pub const EMERGENCIES_MAX: usize = 10_000;
 /// Bytes of a journal segment, reserved before it is used.
 pub const JOURNAL_SEGMENT_BYTES: u32 = 64 << 20;
 /// How long the first entry of a group commit may wait for others.
-pub const JOURNAL_GROUP_TIME: Duration = Duration::from_millis(2);
+pub const JOURNAL_GROUP_TIME: Duration = Duration::from_micros(500);
 /// A group commit of so many bytes does not wait.
 pub const JOURNAL_GROUP_BYTES: usize = 1 << 20;
 /// Bytes that may wait for a slow disk before ingestion waits too.

@@ -140,7 +140,7 @@ pub struct Settings {
     /// See [`JournalConfig::segment_bytes`].
     pub journal_segment_mib: Option<u32>,
     /// See [`JournalConfig::group_time`].
-    pub journal_group_ms: Option<u64>,
+    pub journal_group_us: Option<u64>,
     /// See [`JournalConfig::retention`].
     pub journal_retain_hours: Option<u64>,
     /// See [`JournalConfig::retention`].

@@ -36,7 +36,7 @@ pub struct JournalConfig {
     pub on_failure: OnJournalFailure,
     /// Bytes of a segment. Key `journal_segment_mib`, 8 to 1024; default 64.
     pub segment_bytes: u32,
-    /// How long the first report of a group commit waits for others. Key `journal_group_ms`; default 2.
+    /// How long the first report of a group commit waits for others. Key `journal_group_us`, microseconds; default 500.
     pub group_time: Duration,
     /// Snapshots and the removal of old segments. Keys `journal_retain_hours` (default 72), `journal_retain_mib` (16384),
     /// `snapshot_every_mib` (256).
@@ -72,8 +72,8 @@ impl JournalConfig {
             }
             self.segment_bytes = mib << 20;
         }
-        if let Some(ms) = settings.journal_group_ms {
-            self.group_time = Duration::from_millis(ms);
+        if let Some(us) = settings.journal_group_us {
+            self.group_time = Duration::from_micros(us);
         }
         if let Some(hours) = settings.journal_retain_hours {
             self.retention.age_max = Duration::from_secs(hours.saturating_mul(3_600));

@@ -2,6 +2,7 @@
 
 mod ci;
 mod house;
+mod soak;
 mod suites;
 mod test;
 
@@ -18,6 +19,7 @@ Usage: cargo xtask COMMAND
 
   test    all tests of the workspace, release profile; seconds per suite; last line `N passed, N failed`
   house   no source file over 600 lines, no path of one machine in any file
+  soak    the tests of the promises at their night sizes, hours; `soak NAME`: only suites whose name contains it
   ci      fmt, house, clippy, doc, test, and a short demo; stops at the first failing step
 ";
 
@@ -39,6 +41,11 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         }
         ["test"] => {
             let counts = test::run(&root)?;
+            println!("{counts}");
+            Ok(exit_code(counts))
+        }
+        ["soak", only @ ..] if only.len() <= 1 => {
+            let counts = soak::run(&root, only.first().unwrap_or(&""))?;
             println!("{counts}");
             Ok(exit_code(counts))
         }

@@ -21,7 +21,8 @@ impl Counts {
         Self { failed: self.failed + 1, ..self }
     }
 
-    fn plus(self, other: Self) -> Self {
+    /// Both together.
+    pub(crate) fn plus(self, other: Self) -> Self {
         Self { passed: self.passed + other.passed, failed: self.failed + other.failed }
     }
 }

@@ -1,0 +1,48 @@
+//! `cargo xtask soak`: the tests of the promises at their night sizes.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::suites::{Counts, Watch};
+
+/// A suite at night: package, test, and what makes it long.
+const NIGHT: &[(&str, &str, &[(&str, &str)])] = &[
+    ("journal", "power", &[("MUSTER_SEEDS", "100000")]),
+    ("journal", "damage", &[("MUSTER_MUTATIONS", "100000")]),
+    ("journal", "errors", &[]),
+    ("engine", "recovery", &[("MUSTER_SEEDS", "20000")]),
+    ("muster-tests", "kills", &[("MUSTER_KILLS", "1000")]),
+    ("muster-tests", "strace", &[]),
+    ("muster-tests", "failing_disk", &[]),
+];
+
+/// Runs the suites whose name contains `only`, one after the other; each prints what it counted. Prints a line of JSON a suite.
+///
+/// # Errors
+/// Cargo could not be started. Failing tests are counts, not errors.
+pub(crate) fn run(root: &Path, only: &str) -> anyhow::Result<Counts> {
+    let mut sum = Counts::default();
+    for (package, test, sizes) in NIGHT.iter().filter(|(_, test, _)| test.contains(only)) {
+        let began = Instant::now();
+        let mut command = crate::cargo(root);
+        command.args(["test", "--release", "-p", package, "--test", test, "--", "--nocapture"]);
+        // Sizes that the caller set are his own.
+        let own = sizes.iter().filter(|(name, _)| std::env::var_os(name).is_none());
+        let output = command.envs(own.copied()).output().context("cannot start cargo")?;
+        let said = [output.stderr, output.stdout].concat();
+        let said = String::from_utf8_lossy(&said);
+        let mut watch = Watch::default();
+        said.lines().for_each(|line| watch.line(line.trim_end(), began.elapsed()));
+        let (counts, _) = watch.finish(began.elapsed(), output.status.success());
+        let (passed, failed) = (counts.passed, counts.failed);
+        print!("{said}");
+        println!(
+            "{{\"suite\":\"{package} {test}\",\"passed\":{passed},\"failed\":{failed},\"seconds\":{}}}",
+            began.elapsed().as_secs()
+        );
+        sum = sum.plus(counts);
+    }
+    Ok(sum)
+}
