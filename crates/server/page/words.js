@@ -11,6 +11,7 @@ export const WORDS = {
     alarms: {
       journal_full: "The journal has no room: reports are refused, and what you see grows old. Make room on the server's disk.",
       journal_failed: "The journal has failed: what comes in is NOT STORED and not acknowledged. Mend the server's disk and restart it.",
+      clock_set_back: "The server's clock was set back. Muster goes on with its own; check the machine's time service.",
     },
     kinds: { car: "car", motorcycle: "motorcycle", armed_car: "armed car", foot: "on foot", helicopter: "helicopter", drone: "drone", community: "community", boat: "boat", post: "post", video_post: "video post", unknown: "unknown" },
     reasons: { out_of_contact: "out of contact", covert: "covert", kind: "not police, or in the air", status: "busy or off duty", capability: "lacks a capability", organisation: "of another organisation", max_age: "too old", stale: "stale" },
@@ -26,6 +27,7 @@ export const WORDS = {
     alarms: {
       journal_full: "日志空间已满：上报被拒收，所见位置将逐渐过时。请清理服务器磁盘。",
       journal_failed: "日志写入失败：新到位置未存储、未应答。请修复服务器磁盘后重启。",
+      clock_set_back: "服务器时钟被回拨。系统按自身时钟继续运行，请检查授时服务。",
     },
     kinds: { car: "巡逻警车", motorcycle: "摩托车", armed_car: "武装突击车", foot: "步巡", helicopter: "直升机", drone: "无人机", community: "群防群治", boat: "船艇", post: "执勤点", video_post: "视频点", unknown: "未知" },
     reasons: { out_of_contact: "失联", covert: "隐蔽", kind: "非警力或空中", status: "忙碌或下勤", capability: "能力不符", organisation: "其他单位", max_age: "过旧", stale: "过时" },

@@ -23,6 +23,8 @@ use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
 /// How long open requests may take after the server was told to stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+/// A wall clock that is set back by more than this is an alarm, in milliseconds.
+const CLOCK_BEHIND_MS_MAX: i64 = 1_000;
 
 /// What every handler shares.
 pub(crate) struct Service {
@@ -31,16 +33,17 @@ pub(crate) struct Service {
     pub(crate) metrics: Metrics,
     pub(crate) hosts: Hosts,
     pub(crate) rates: Rates,
+    clock: Arc<SystemClock>,
     ready: AtomicBool,
 }
 
 impl Service {
-    fn new(config: &Config, engine: Arc<Engine>, clock: Arc<dyn Clock>, http: SocketAddr) -> Self {
+    fn new(config: &Config, engine: Arc<Engine>, clock: Arc<SystemClock>, http: SocketAddr) -> Self {
         let setting = Setting {
             intake: Arc::new(EngineIntake(Arc::clone(&engine))),
             counters: Arc::new(Counters::default()),
             gaps: Arc::default(),
-            clock,
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: SessionLimits {
                 connections_max: config.connections_max,
                 first_frame: Duration::from_millis(config.first_frame_ms),
@@ -51,6 +54,7 @@ impl Service {
             metrics: Metrics::new(&engine, &setting.counters),
             hosts: Hosts::new(http, &config.hosts),
             rates: Rates::default(),
+            clock,
             engine,
             setting,
             ready: AtomicBool::new(false),
@@ -63,11 +67,13 @@ impl Service {
 
     /// Trouble of the server itself, as stable words.
     pub(crate) fn alarms(&self) -> Vec<&'static str> {
-        match self.engine.journal_status() {
-            Some(Status::Full { .. }) => vec!["journal_full"],
-            Some(Status::Failed { .. }) => vec!["journal_failed"],
-            Some(Status::Open) | None => Vec::new(),
-        }
+        let journal = match self.engine.journal_status() {
+            Some(Status::Full { .. }) => Some("journal_full"),
+            Some(Status::Failed { .. }) => Some("journal_failed"),
+            Some(Status::Open) | None => None,
+        };
+        let clock = (self.clock.behind_ms() > CLOCK_BEHIND_MS_MAX).then_some("clock_set_back");
+        journal.into_iter().chain(clock).collect()
     }
 
     /// Returns once every change made before is stored.
@@ -183,8 +189,8 @@ impl Server {
         let recovery = Arc::new(Recovery::default());
         let gate = Gate::before(&recovery);
         let mut api = vec![tokio::spawn(serve_http(http, gate.router(), stopped.clone()))];
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
-        let engine = match open(config, disk, Arc::clone(&clock), recovery).await {
+        let clock = Arc::new(SystemClock::default());
+        let engine = match open(config, disk, Arc::clone(&clock) as Arc<dyn Clock>, recovery).await {
             Ok(engine) => engine,
             Err(error) => {
                 api.iter().for_each(JoinHandle::abort);

@@ -266,7 +266,9 @@ impl Terminal for Vehicle {
 
     fn open(&mut self, now: Duration, out: &mut BytesMut) {
         self.miss_before(now.saturating_sub(LATE_MAX));
-        self.waiting.clear();
+        // A place without an answer is kept and sent again, as terminals do; a heartbeat is not.
+        self.waiting.retain(|waiting| waiting.id == LOCATION);
+        self.waiting.iter_mut().for_each(|waiting| (waiting.sent, waiting.repeats) = (now, 0));
         match self.code.clone() {
             Some(code) => self.authenticate(now, &code, out),
             None => self.register(now, out),

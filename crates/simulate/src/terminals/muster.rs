@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use model::Timestamp;
 use prost::Message as _;
 use wire::proto::{AltitudeRef, GatewayDown, GatewayUp, Heartbeat, Report, ReportBatch, TimeBasis};
@@ -40,9 +40,16 @@ pub(crate) struct Gateway {
     /// Reports of the last tick that were too many for one batch.
     pending: VecDeque<Report>,
     sequence: u64,
-    /// Batches without an acknowledgement, with their number of reports.
-    waiting: VecDeque<(u64, u64)>,
+    /// Batches without an acknowledgement: kept, and sent again on the next connection.
+    waiting: VecDeque<Waiting>,
     last_sent: Duration,
+}
+
+/// A batch that was sent and not acknowledged.
+struct Waiting {
+    sequence: u64,
+    reports: u64,
+    frame: Bytes,
 }
 
 /// A device behind a gateway.
@@ -124,10 +131,12 @@ impl Gateway {
         let count = reports.len() as u64;
         self.sequence += 1;
         let batch = ReportBatch { batch_sequence: self.sequence, reports };
+        let before = out.len();
         self.send(now, gateway_up::Payload::Reports(batch), out);
         self.counters.reports.add(count);
         if self.carrier == Carrier::Stream {
-            self.waiting.push_back((self.sequence, count));
+            let frame = Bytes::copy_from_slice(&out[before..]);
+            self.waiting.push_back(Waiting { sequence: self.sequence, reports: count, frame });
             self.counters.promised.add(count);
         }
     }
@@ -146,9 +155,9 @@ impl Gateway {
     fn take(&mut self, down: GatewayDown) -> Result<(), Fault> {
         match down.payload {
             Some(gateway_down::Payload::Ack(ack)) => {
-                let place = self.waiting.iter().position(|(sequence, _)| *sequence == ack.batch_sequence);
-                if let Some((_, reports)) = place.and_then(|place| self.waiting.remove(place)) {
-                    self.counters.answered.add(reports);
+                let place = self.waiting.iter().position(|batch| batch.sequence == ack.batch_sequence);
+                if let Some(batch) = place.and_then(|place| self.waiting.remove(place)) {
+                    self.counters.answered.add(batch.reports);
                     for refused in ack.refused {
                         self.counters.refuse(&refused.reason);
                     }
@@ -157,7 +166,7 @@ impl Gateway {
             }
             // It stays unanswered, and makes room for what comes after it.
             Some(gateway_down::Payload::NotStored(batch)) => {
-                self.waiting.retain(|(sequence, _)| *sequence != batch.batch_sequence);
+                self.waiting.retain(|waiting| waiting.sequence != batch.batch_sequence);
                 Ok(())
             }
             Some(gateway_down::Payload::Fault(fault)) => {
@@ -200,8 +209,14 @@ impl Terminal for Gateway {
         self.tick = TICK.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
     }
 
-    fn open(&mut self, now: Duration, _: &mut BytesMut) {
-        self.waiting.clear();
+    /// Goes on after the last acknowledged batch: those behind it are sent again first.
+    fn open(&mut self, now: Duration, out: &mut BytesMut) {
+        for batch in &self.waiting {
+            out.extend_from_slice(&batch.frame);
+        }
+        let again = self.waiting.len() as u64;
+        self.counters.frames.add(again);
+        self.counters.resent.add(again);
         self.miss_before(now.saturating_sub(LATE_MAX));
     }
 

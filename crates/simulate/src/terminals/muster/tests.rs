@@ -98,6 +98,26 @@ fn acknowledgements_settle_their_batch_once_and_refusals_are_counted() {
 }
 
 #[test]
+fn a_new_connection_begins_with_what_was_not_acknowledged() {
+    let (mut gateway, counters) = gateway(Carrier::Stream, 50, Duration::from_secs(1));
+    let mut first = BytesMut::new();
+    for tick in 1..=3 {
+        gateway.speak(Duration::from_millis(100 * tick), &mut first).unwrap();
+    }
+    let ack = Ack { batch_sequence: 1, refused: Vec::new() };
+    let down = GatewayDown { payload: Some(gateway_down::Payload::Ack(ack)) }.encode_length_delimited_to_vec();
+    gateway.hear(Duration::from_millis(301), &mut BytesMut::from(&down[..]), &mut first).unwrap();
+    let mut second = BytesMut::new();
+    gateway.open(Duration::from_millis(400), &mut second);
+    let mut sequences = Vec::new();
+    while let Ok(up) = GatewayUp::decode_length_delimited(&mut second) {
+        let Some(gateway_up::Payload::Reports(batch)) = up.payload else { panic!("only batches are sent again") };
+        sequences.push(batch.batch_sequence);
+    }
+    assert_eq!((sequences, counters.tally().resent), (vec![2, 3], 2));
+}
+
+#[test]
 fn a_gateway_with_256_unsettled_batches_waits() {
     let (mut gateway, counters) = gateway(Carrier::Stream, 1_000, Duration::from_secs(1));
     let mut out = BytesMut::new();
