@@ -26,7 +26,7 @@ fn the_tours_of_the_readme_run_and_answer() {
         "& \nuntil curl -sf http://127.0.0.1:18080/readyz >/dev/null; do :; done\n",
         1,
     );
-    let parts = [gateway, tour(&readme, "decode"), tour(&readme, "dispatch"), tour(&readme, "operations")];
+    let parts = [gateway, tour(&readme, "decode"), tour(&readme, "dispatch"), tour(&readme, "operations"), tour(&readme, "storage")];
     let script = format!("set -eu\ntrap 'kill $(jobs -p)' EXIT\n{}", parts.join("\n"));
     let here = tempfile::tempdir().unwrap();
     let run = Command::new("bash").arg("-c").arg(script).env("PATH", path).current_dir(&here).output().unwrap();
@@ -43,6 +43,8 @@ fn the_tours_of_the_readme_run_and_answer() {
         "\"openapi\":\"3.1",
         "ready",
         "\"by_kind\":",
+        "all whole",
+        "\"unit\":\"car-7\"",
     ] {
         assert!(said.contains(expected), "{expected} is not in\n{said}\n{complained}");
     }
