@@ -6,10 +6,6 @@ use crate::codec::{Decoder, Encoder, Malformed};
 
 /// One thing that the log remembers. Live state is a pure function of the entries in their order.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all entries are reports; boxing them would cost each an allocation"
-)]
 pub enum Entry {
     /// An admitted report, contact or log-out of a device that a unit carries. The report's own `device` is not kept: the
     /// binding says who.

@@ -15,7 +15,7 @@ const SPARE_PIECE_BYTES: usize = 4 << 20;
 
 /// The segments of a log, one step at a time and without threads, so that a simulated disk can stop it anywhere.
 ///
-/// Order of a group: [`Self::write`] once for each record, then [`Self::sync`]. After an error of either the log must not
+/// Order of a group: [`Self::append`] once for each record, then [`Self::sync`]. After an error of either the log must not
 /// be used any more: nothing is retried.
 pub struct Segments {
     disk: Arc<dyn Disk>,

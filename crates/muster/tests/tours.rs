@@ -26,7 +26,13 @@ fn the_tours_of_the_readme_run_and_answer() {
         "& \nuntil curl -sf http://127.0.0.1:18080/readyz >/dev/null; do :; done\n",
         1,
     );
-    let parts = [gateway, tour(&readme, "decode"), tour(&readme, "dispatch"), tour(&readme, "operations"), tour(&readme, "storage")];
+    let parts = [
+        gateway,
+        tour(&readme, "decode"),
+        tour(&readme, "dispatch"),
+        tour(&readme, "operations"),
+        tour(&readme, "storage"),
+    ];
     let script = format!("set -eu\ntrap 'kill $(jobs -p)' EXIT\n{}", parts.join("\n"));
     let here = tempfile::tempdir().unwrap();
     let run = Command::new("bash").arg("-c").arg(script).env("PATH", path).current_dir(&here).output().unwrap();
