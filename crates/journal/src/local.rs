@@ -51,6 +51,8 @@ struct State {
     /// Bytes of the active segment that are not written.
     active_room: usize,
     spare: Spare,
+    /// A batch was refused since the last segment was reserved.
+    has_refused: bool,
     retain: Option<Retain>,
     failed: Option<String>,
     is_stopping: bool,
@@ -186,7 +188,11 @@ impl Log for LocalLog {
         let state = self.shared.state.lock();
         match (&state.failed, &state.spare) {
             (Some(reason), _) => Status::Failed { reason: reason.clone() },
-            (None, Spare::Refused(reason)) => Status::Full { reason: reason.clone() },
+            (None, Spare::Refused(reason)) => {
+                let reason = reason.clone();
+                let bytes_left = state.room(&self.shared.options).saturating_sub(state.pending_bytes) as u64;
+                if state.has_refused { Status::Full { reason } } else { Status::Low { reason, bytes_left } }
+            }
             _ => Status::Open,
         }
     }
@@ -223,7 +229,11 @@ impl Shared {
             let fits = state.pending_bytes + bytes_max <= state.room(&self.options);
             match &state.spare {
                 _ if fits && !is_slow => return Ok(state),
-                Spare::Refused(reason) if !fits => return Err(AppendError::Full { reason: reason.clone() }),
+                Spare::Refused(reason) if !fits => {
+                    let reason = reason.clone();
+                    state.has_refused = true;
+                    return Err(AppendError::Full { reason });
+                }
                 _ => self.room.wait(&mut state),
             }
         }
@@ -246,7 +256,10 @@ impl Shared {
             }
             let reserve = || segments::prepare(&*self.disk, self.options.segment_bytes);
             state.spare = match MutexGuard::unlocked(&mut state, reserve) {
-                Ok(()) => Spare::Ready,
+                Ok(()) => {
+                    state.has_refused = false;
+                    Spare::Ready
+                }
                 Err(error) => Spare::Refused(error.to_string()),
             };
             self.room.notify_all();

@@ -41,6 +41,13 @@ pub enum Progress {
 pub enum Status {
     /// It takes what comes.
     Open,
+    /// It takes what comes, and the next segment cannot be reserved: soon it will have no room.
+    Low {
+        /// What the system says.
+        reason: String,
+        /// Bytes that can still be taken.
+        bytes_left: u64,
+    },
     /// It has no room and refuses; it heals by itself once there is.
     Full {
         /// What the system says.

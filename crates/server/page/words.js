@@ -9,6 +9,7 @@ export const WORDS = {
     unknown: "unknown", stale: "stale", nobody: "Nobody who can be sent is there.",
     lost: (s) => `No answer from the server. What you see is ${s} s old and no longer moves.`,
     alarms: {
+      journal_low: "The server's disk is nearly full: make room before the journal refuses reports.",
       journal_full: "The journal has no room: reports are refused, and what you see grows old. Make room on the server's disk.",
       journal_failed: "The journal has failed: what comes in is NOT STORED and not acknowledged. Mend the server's disk and restart it.",
       clock_set_back: "The server's clock was set back. Muster goes on with its own; check the machine's time service.",
@@ -25,6 +26,7 @@ export const WORDS = {
     unknown: "未知", stale: "过时", nobody: "附近没有可派警力。",
     lost: (s) => `服务器无应答。所见为 ${s} 秒前的位置，已不再更新。`,
     alarms: {
+      journal_low: "服务器磁盘空间即将用尽：请尽快清理，否则上报将被拒收。",
       journal_full: "日志空间已满：上报被拒收，所见位置将逐渐过时。请清理服务器磁盘。",
       journal_failed: "日志写入失败：新到位置未存储、未应答。请修复服务器磁盘后重启。",
       clock_set_back: "服务器时钟被回拨。系统按自身时钟继续运行，请检查授时服务。",

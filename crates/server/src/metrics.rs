@@ -99,6 +99,11 @@ impl Collector for EngineCollector {
         let status = log.status();
         let gauges = [
             ("journal_synced_sequence", "The last journal entry on stable storage", log.synced().0 as i64),
+            (
+                "journal_is_low",
+                "1: the next segment cannot be reserved",
+                i64::from(matches!(status, Status::Low { .. })),
+            ),
             ("journal_is_full", "1: it has no room and refuses", i64::from(matches!(status, Status::Full { .. }))),
             ("journal_has_failed", "1: nothing is acknowledged", i64::from(matches!(status, Status::Failed { .. }))),
         ];

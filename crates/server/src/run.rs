@@ -68,6 +68,7 @@ impl Service {
     /// Trouble of the server itself, as stable words.
     pub(crate) fn alarms(&self) -> Vec<&'static str> {
         let journal = match self.engine.journal_status() {
+            Some(Status::Low { .. }) => Some("journal_low"),
             Some(Status::Full { .. }) => Some("journal_full"),
             Some(Status::Failed { .. }) => Some("journal_failed"),
             Some(Status::Open) | None => None,

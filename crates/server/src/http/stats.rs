@@ -26,7 +26,7 @@ pub(crate) struct Stats {
     pub(crate) reports_per_s: f64,
     /// Emergencies that nobody cleared.
     pub(crate) emergencies: usize,
-    /// Trouble of the server itself: `journal_full`, `journal_failed`, `clock_set_back`; empty when all is well.
+    /// Trouble of the server itself: `journal_low`, `journal_full`, `journal_failed`, `clock_set_back`; empty when all is well.
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     journal: JournalStats,
@@ -40,7 +40,7 @@ pub(crate) struct Stats {
 /// How the journal is.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct JournalStats {
-    /// open, full, failed, or off: nothing is stored.
+    /// open, low: the next segment cannot be reserved, full: it refuses, failed, or off: nothing is stored.
     #[schema(value_type = String)]
     status: &'static str,
     /// What the system says; null when it is open or off.
@@ -124,6 +124,7 @@ fn journal(service: &Service) -> JournalStats {
     let (status, reason) = match service.engine.journal_status() {
         None => ("off", None),
         Some(Status::Open) => ("open", None),
+        Some(Status::Low { reason, .. }) => ("low", Some(reason)),
         Some(Status::Full { reason }) => ("full", Some(reason)),
         Some(Status::Failed { reason }) => ("failed", Some(reason)),
     };
