@@ -97,18 +97,22 @@ pub(crate) fn print_nearest(answer: &Value) {
     for feature in answer["features"].as_array().into_iter().flatten() {
         let of = &feature["properties"];
         let stale = if of["stale"] == true { " (stale)" } else { "" };
+        let unstored = if of["stored"] == false { " (not stored)" } else { "" };
         table.add_row([
             text(&of["unit"]),
             text(&of["kind"]),
             distance(&of["distance_m"]),
             format!("{:.0}°", of["bearing_deg"].as_f64().unwrap_or_default()),
-            format!("{}{stale}", seconds(&of["fix_age_s"])),
+            format!("{}{stale}{unstored}", seconds(&of["fix_age_s"])),
             seconds(&of["contact_age_s"]),
             of["accuracy_m"].as_f64().map_or("unknown".into(), |metres| format!("{metres:.0} m")),
             text(&of["source"]),
         ]);
     }
     println!("{table}");
+    for alarm in answer["alarms"].as_array().into_iter().flatten() {
+        println!("ALARM: {}; GET /v1/stats says more", text(alarm).replace('_', " "));
+    }
     let left_out = answer["omitted"].as_object().into_iter().flatten();
     let left_out: Vec<_> = left_out.map(|(reason, units)| format!("{units} {}", reason.replace('_', " "))).collect();
     if !left_out.is_empty() {
