@@ -113,6 +113,23 @@ impl SimDisk {
         state.faults.push(Planned { number, among, fault });
     }
 
+    /// The disk dies before its `k`-th call from now on does anything: that call and all later ones give errors.
+    /// [`Self::crash`] or [`Self::kill`] then says what died, the machine or the process.
+    ///
+    /// # Panics
+    /// When `k` is 0.
+    pub fn die_at_call(&self, k: u64) {
+        assert!(k > 0, "the next call is number 1");
+        let mut state = self.lock();
+        state.dies_at = Some(state.calls + k);
+    }
+
+    /// Whether it answers no more.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.lock().end.is_some()
+    }
+
     /// Calls `on_stall` in the next [`DiskFile::sync`], before that does anything. The disk is not locked
     /// meanwhile, so `on_stall` may block; changes made meanwhile are not covered by that sync. Asked twice,
     /// it stalls the next two.

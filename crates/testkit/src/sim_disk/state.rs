@@ -18,6 +18,8 @@ const LOG_LINES_MAX: usize = 64;
 pub(super) enum End {
     PowerLost,
     Killed,
+    /// As planned; whether by power or by kill, the next disk decides.
+    Planned,
 }
 
 /// A fault to come.
@@ -44,6 +46,8 @@ pub(super) struct State {
     pub(super) faults: Vec<Planned>,
     pub(super) stalls: VecDeque<Box<dyn FnOnce() + Send>>,
     pub(super) end: Option<End>,
+    /// The number of the call that finds the disk dead.
+    pub(super) dies_at: Option<u64>,
     pub(super) log: VecDeque<String>,
 }
 
@@ -60,6 +64,7 @@ impl State {
             faults: Vec::new(),
             stalls: VecDeque::new(),
             end: None,
+            dies_at: None,
             log: VecDeque::new(),
         }
     }
@@ -76,11 +81,16 @@ impl State {
             None => Ok(()),
             Some(End::PowerLost) => Err(io::Error::other("the disk lost power")),
             Some(End::Killed) => Err(io::Error::other("the process was killed")),
+            Some(End::Planned) => Err(io::Error::other("the disk died as planned")),
         }
     }
 
     pub(super) fn enter(&mut self, kind: Calls) -> io::Result<Entry> {
         self.check_alive()?;
+        if self.dies_at == Some(self.calls + 1) {
+            self.die(End::Planned);
+            self.check_alive()?;
+        }
         self.calls += 1;
         self.changes += u64::from(kind == Calls::Changes);
         let (calls, changes) = (self.calls, self.changes);
@@ -158,6 +168,7 @@ impl State {
             faults: Vec::new(),
             stalls: VecDeque::new(),
             end: None,
+            dies_at: None,
             log: self.log.clone(),
         }
     }

@@ -492,3 +492,19 @@ fn debug_shows_the_last_calls_and_the_crash() {
     assert!(shown.contains("a: write 1 at 99") && shown.contains("crash 18: a: "), "{shown}");
     assert!(!shown.contains("a: write 1 at 20"), "{shown}");
 }
+
+#[test]
+fn disk_that_is_to_die_at_a_call_does_all_before_it_and_nothing_after() {
+    for k in 1..=4 {
+        let disk = SimDisk::new(k);
+        disk.die_at_call(k);
+        let file = disk.create("log");
+        let written = file.as_ref().is_ok_and(|file| file.write_at(b"abc", 0).is_ok());
+        let synced = file.as_ref().is_ok_and(|file| file.sync().is_ok());
+        assert_eq!((file.is_ok(), written, synced, disk.is_dead()), (k > 1, k > 2, k > 3, k < 4));
+        assert!(disk.list().is_err(), "one more call finds it dead at the latest");
+        let killed = disk.kill();
+        assert_eq!(killed.file("log"), (k > 1).then(|| if k > 2 { b"abc".to_vec() } else { Vec::new() }));
+        assert!(!killed.is_dead());
+    }
+}
