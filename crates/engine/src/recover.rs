@@ -22,7 +22,7 @@ impl Recovery {
     }
 }
 
-/// Why the stored state cannot be rebuilt. A person must decide: nothing was changed.
+/// Why the stored state cannot be rebuilt. A person must decide: no entry was touched.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecoveryError {

@@ -131,7 +131,7 @@ pub fn dump(
     from: Sequence,
     visit: &mut dyn FnMut(Sequence, Entry),
 ) -> Result<Sequence, ReadError> {
-    let log = Segments::open(disk, clock)?;
+    let log = Segments::look_at(disk, clock)?;
     log.read(from.max(log.first()), visit)
 }
 

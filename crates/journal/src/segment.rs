@@ -94,6 +94,10 @@ pub(crate) struct Walked {
     pub(crate) end: usize,
     /// The sequence after the last entry.
     pub(crate) next: Sequence,
+    /// Bytes up to the end of the last entry: without the marks behind it, which nobody synced.
+    pub(crate) entries_end: usize,
+    /// Whether a record says that all entries were synced.
+    pub(crate) is_proven: bool,
 }
 
 /// Walks over the records of a whole segment in memory, header included, and shows each.
@@ -107,27 +111,34 @@ pub(crate) fn walk(
     end: End,
     mut visit: impl FnMut(&Record<'_>) -> Result<(), crate::Malformed>,
 ) -> Result<Walked, Damage> {
-    let (mut offset, mut next) = (HEADER_BYTES, first);
+    let mut walked = Walked { end: HEADER_BYTES, next: first, entries_end: HEADER_BYTES, is_proven: true };
+    let mut synced = HEADER_BYTES;
     let limit = match end {
         End::At(limit) => limit,
         End::Torn => bytes.len(),
     };
     let within = bytes.get(..limit).ok_or(Damage::new(file, bytes.len(), "it is cut short"))?;
-    while offset < limit {
+    while walked.end < limit {
+        let offset = walked.end;
         let record = Record::read(&within[offset..]).filter(|record| {
-            record.first == next && record.synced as usize <= offset && offset + record.bytes() <= limit
+            record.first == walked.next && record.synced as usize <= offset && offset + record.bytes() <= limit
         });
         let Some(record) = record else {
             return match end {
                 End::At(_) => Err(Damage::new(file, offset, "a record is not what was written")),
-                End::Torn => torn(file, bytes, Walked { end: offset, next }),
+                End::Torn => torn(file, bytes, walked),
             };
         };
         visit(&record).map_err(|malformed| Damage::new(file, offset, malformed.field))?;
-        offset += record.bytes();
-        next = record.next();
+        walked.end += record.bytes();
+        walked.next = record.next();
+        if record.entries > 0 {
+            walked.entries_end = walked.end;
+        }
+        synced = synced.max(record.synced as usize);
+        walked.is_proven = walked.entries_end <= synced;
     }
-    Ok(Walked { end: offset, next })
+    Ok(walked)
 }
 
 /// Whether what follows `walked` may be cut: no whole record behind it says that it was synced.

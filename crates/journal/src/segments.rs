@@ -60,11 +60,27 @@ impl std::fmt::Debug for Segments {
 
 impl Segments {
     /// Finds what is there: checks all headers and how they are linked, walks over the last segment and finds its torn end.
-    /// Nothing is written: a new segment is begun with the first [`Self::roll`].
+    /// All that counts from now on is on stable storage: what the run before left in doubt is written once more. A new
+    /// segment is begun with the first [`Self::roll`].
     ///
     /// # Errors
     /// [`ReadError::Damage`] with file and offset when something that was synced is not there.
     pub fn open(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, ReadError> {
+        let (log, doubtful) = Self::find(disk, clock)?;
+        // A snapshot that a killed process renamed is seen, and its name may not be durable.
+        log.disk.sync_folder().map_err(ReadError::of("the data folder"))?;
+        if let Some(last) = doubtful {
+            last.secure(&*log.disk, log.next).map_err(ReadError::of(&segment::name(last.header.first)))?;
+        }
+        Ok(log)
+    }
+
+    /// The same without a change to any file, for tools beside a running server.
+    pub(crate) fn look_at(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, ReadError> {
+        Self::find(disk, clock).map(|(log, _)| log)
+    }
+
+    fn find(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<(Self, Option<Doubtful>), ReadError> {
         let names = disk.list().map_err(ReadError::of("the data folder"))?;
         let mut firsts: Vec<_> = names.iter().filter_map(|name| segment::first_of(name)).collect();
         firsts.sort_unstable();
@@ -87,26 +103,29 @@ impl Segments {
             }
             log.close(Closed { first: this.first, end, closed_at: after.made_at });
         }
-        if let Some((last, _)) = headers.last() {
-            log.close_last(*last)?;
-        }
-        Ok(log)
+        let doubtful = match headers.last() {
+            Some((last, _)) => log.close_last(*last)?,
+            None => None,
+        };
+        Ok((log, doubtful))
     }
 
     /// The last segment of the run before: up to its torn end it counts; it is not written any more.
-    fn close_last(&mut self, last: Header) -> Result<(), ReadError> {
+    fn close_last(&mut self, last: Header) -> Result<Option<Doubtful>, ReadError> {
         let file = segment::name(last.first);
-        let bytes = segment::load(&*self.disk, &file)?;
+        let mut bytes = segment::load(&*self.disk, &file)?;
         if bytes.len() != last.bytes as usize {
             return Err(Damage::new(&file, bytes.len(), "it is cut short").into());
         }
         let walked = segment::walk(&file, &bytes, last.first, End::Torn, |_| Ok(()))?;
         self.next = walked.next;
         // One without entries is replaced by the next, which gets its name.
-        if walked.next > last.first {
-            self.close(Closed { first: last.first, end: walked.end, closed_at: self.clock.now() });
+        if walked.next == last.first {
+            return Ok(None);
         }
-        Ok(())
+        self.close(Closed { first: last.first, end: walked.entries_end, closed_at: self.clock.now() });
+        bytes.truncate(walked.entries_end);
+        Ok(if walked.is_proven { None } else { Some(Doubtful { header: last, bytes }) })
     }
 
     /// The sequence that the next entry will get.
@@ -291,6 +310,43 @@ impl Segments {
     }
 }
 
+/// A last segment whose end was read, though nobody knows whether it is on stable storage: the run before died between a write
+/// and its sync, or its sync failed. In the second case the system shows what no later sync of that file will write.
+struct Doubtful {
+    header: Header,
+    /// Up to the end of the last entry.
+    bytes: Vec<u8>,
+}
+
+impl Doubtful {
+    /// Puts a copy that is on stable storage in its place, with a mark at its end. In place nothing is written: a torn sector
+    /// could take what was acknowledged.
+    fn secure(&self, disk: &dyn Disk, next: Sequence) -> io::Result<()> {
+        match self.copy(disk, next) {
+            // Without room the log must start all the same, to be asked. A sync covers all but a sync that failed before.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                remove_spare(disk)?;
+                disk.open(&segment::name(self.header.first))?.sync()
+            }
+            done => done,
+        }
+    }
+
+    fn copy(&self, disk: &dyn Disk, next: Sequence) -> io::Result<()> {
+        let mark = Chunk::default().record(next, u32::try_from(self.bytes.len()).map_err(io::Error::other)?);
+        let mut bytes = [&self.bytes[..], &mark].concat();
+        let header = Header { bytes: u32::try_from(bytes.len()).map_err(io::Error::other)?, ..self.header };
+        bytes[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        // What was reserved gives its room.
+        remove_spare(disk)?;
+        let file = disk.create(SPARE)?;
+        file.write_at(&bytes, 0)?;
+        file.sync()?;
+        disk.rename(SPARE, &segment::name(header.first))?;
+        disk.sync_folder()
+    }
+}
+
 /// What of the log is on stable storage and does not change any more; to be read without a lock.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
@@ -384,10 +440,7 @@ impl Reader<'_> {
 /// # Errors
 /// What the system says (`StorageFull`): may be tried again, nothing of the log is in it.
 pub(crate) fn prepare(disk: &dyn Disk, bytes: u32) -> io::Result<()> {
-    match disk.remove(SPARE) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_spare(disk)?;
     let file = disk.create(SPARE)?;
     let zeros = vec![0; SPARE_PIECE_BYTES.min(bytes as usize)];
     let fill = || {
@@ -403,6 +456,13 @@ pub(crate) fn prepare(disk: &dyn Disk, bytes: u32) -> io::Result<()> {
         let _ = disk.remove(SPARE);
     }
     filled
+}
+
+fn remove_spare(disk: &dyn Disk) -> io::Result<()> {
+    match disk.remove(SPARE) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn header_of(disk: &dyn Disk, first: Sequence) -> Result<(Header, u64), ReadError> {
