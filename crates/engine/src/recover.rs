@@ -90,11 +90,12 @@ fn replay(segments: &Segments, snapshot: Sequence, state: &mut State, progress: 
 }
 
 /// The state in the oldest snapshot that is kept: who was known before the first entry of the log. An empty one when there is none.
+/// Nothing is changed; a server may run.
 ///
 /// # Errors
 /// [`RecoveryError`] names file and offset.
 pub fn oldest_snapshot(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>) -> Result<State, RecoveryError> {
-    let id = Segments::open(Arc::clone(disk), Arc::clone(clock))?.id();
+    let id = Segments::look_at(Arc::clone(disk), Arc::clone(clock))?.id();
     let snapshots = Snapshots::on(Arc::clone(disk));
     let oldest = snapshots.list()?.first().copied().unwrap_or_default();
     load(&snapshots, id, oldest)

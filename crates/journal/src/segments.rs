@@ -76,7 +76,10 @@ impl Segments {
     }
 
     /// The same without a change to any file, for tools beside a running server.
-    pub(crate) fn look_at(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, ReadError> {
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn look_at(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, ReadError> {
         Self::find(disk, clock).map(|(log, _)| log)
     }
 
