@@ -45,7 +45,7 @@ impl Counters {
     /// All reports applied so far, whatever became of them.
     #[must_use]
     pub fn reports_total(&self) -> u64 {
-        self.reports().map(|(_, count)| count).sum()
+        self.outcomes.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 
     /// Contacts without a place.
