@@ -6,7 +6,7 @@ use model::{Clock, Disk, DiskFile, Timestamp};
 
 use crate::record::Chunk;
 use crate::segment::{self, End, HEADER_BYTES, Header};
-use crate::{Damage, Entry, ReadError, Sequence, Snapshots};
+use crate::{Damage, Entry, ReadError, Sequence, Snapshots, snapshot};
 
 /// The next segment while it is reserved.
 const SPARE: &str = "spare";
@@ -91,9 +91,8 @@ impl Segments {
         for first in firsts {
             headers.push(header_of(&*disk, first)?);
         }
-        let snapshots = Snapshots::on(Arc::clone(&disk));
-        let oldest_snapshot = snapshots.list()?.first().copied();
-        check_links(&headers, oldest_snapshot)?;
+        let snapshots = Snapshots::on(Arc::clone(&disk)).list()?;
+        check_links(&headers)?;
         let now = clock.now();
         let fresh = || now.unix_ms() as u64 ^ u64::from(std::process::id()) << 44;
         let id = headers.first().map_or_else(fresh, |(header, _)| header.id);
@@ -110,6 +109,7 @@ impl Segments {
             Some((last, _)) => log.close_last(*last)?,
             None => None,
         };
+        check_snapshots(headers.first().map(|(first, _)| first.first), log.next, &snapshots)?;
         Ok((log, doubtful))
     }
 
@@ -478,28 +478,38 @@ fn header_of(disk: &dyn Disk, first: Sequence) -> Result<(Header, u64), ReadErro
     Ok((header, file.bytes().map_err(ReadError::of(&name))?))
 }
 
-/// All files of one log, in an unbroken row, with the oldest snapshot inside it or right before it.
-fn check_links(headers: &[(Header, u64)], oldest_snapshot: Option<Sequence>) -> Result<(), ReadError> {
+/// All files of one log, in an unbroken row.
+fn check_links(headers: &[(Header, u64)]) -> Result<(), Damage> {
     for pair in headers.windows(2) {
         let (before, this) = (pair[0].0, pair[1].0);
         let name = segment::name(this.first);
         if this.id != before.id {
-            return Err(Damage::new(&name, 8, "it belongs to another journal").into());
+            return Err(Damage::new(&name, 8, "it belongs to another journal"));
         }
         if this.previous != before.first {
-            return Err(Damage::new(&name, 24, "the segment before it is missing").into());
+            return Err(Damage::new(&name, 24, "the segment before it is missing"));
         }
     }
-    match (headers.first(), oldest_snapshot) {
-        (Some((first, _)), None) if first.first > Sequence(1) => {
-            Err(Damage::new(&segment::name(first.first), 16, "what came before it is in no snapshot").into())
+    Ok(())
+}
+
+/// The log, from `first` up to but without `next`, holds every entry after each snapshot, and those of the newest: it was made
+/// out of entries that were synced. Else entries would get sequences that a snapshot covers already.
+pub(crate) fn check_snapshots(first: Option<Sequence>, next: Sequence, snapshots: &[Sequence]) -> Result<(), Damage> {
+    let (oldest, newest) = (snapshots.first(), snapshots.last());
+    match (first, oldest) {
+        (Some(first), None) if first > Sequence(1) => {
+            Err(Damage::new(&segment::name(first), 16, "what came before it is in no snapshot"))
         }
-        (Some((first, _)), Some(snapshot)) if first.first > snapshot.next() => {
-            Err(Damage::new(&segment::name(first.first), 16, "entries between the snapshot and it are missing").into())
+        (Some(first), Some(oldest)) if first > oldest.next() => {
+            Err(Damage::new(&segment::name(first), 16, "entries between the snapshot and it are missing"))
         }
-        (None, Some(snapshot)) => {
-            Err(Damage::new(&segment::name(snapshot.next()), 0, "the segments after the snapshot are missing").into())
+        (None, Some(oldest)) => {
+            Err(Damage::new(&segment::name(oldest.next()), 0, "the segments after the snapshot are missing"))
         }
-        _ => Ok(()),
+        _ => match newest.filter(|newest| **newest >= next) {
+            Some(newest) => Err(Damage::new(&snapshot::name(*newest), 16, "the log ends before it")),
+            None => Ok(()),
+        },
     }
 }
