@@ -1,6 +1,7 @@
-//! Seeded fleets, a manual clock, a disk that fails as a seed says, and the plain scan that every answer is
-//! checked against.
+//! Seeded fleets, a manual clock, a disk that fails as a seed says, a sender's account of what was acknowledged, and the
+//! plain scan that every answer is checked against.
 
+mod ack_journal;
 mod sim_disk;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use model::{Clock, Position, Timestamp};
 
+pub use ack_journal::{AckJournal, Replay, Start, Tally};
 pub use sim_disk::{Calls, Fault, SimDisk};
 
 /// Random numbers that a seed repeats (SplitMix64).
