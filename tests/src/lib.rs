@@ -1,1 +1,10 @@
-//! Nothing here: the tests of the workspace as a whole are in `tests/tests/`.
+//! Tests of the workspace as a whole live in `tests/`. Here is what they share: a server in a process of its own whose disk
+//! goes wrong where it is told to, the load that is put on it, and the check of what it left behind.
+
+pub mod check;
+pub mod disk;
+pub mod http;
+pub mod load;
+pub mod orders;
+pub mod sources;
+pub mod victim;
