@@ -13,8 +13,6 @@ use crate::{AppendError, Entry, Log, Options, Progress, ReadError, Segments, Seq
 
 /// After so long without a batch the end of the log is marked.
 const MARK_AFTER: Duration = Duration::from_secs(1);
-/// A segment that could not be reserved is tried again so often.
-const RESERVE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// A log in the segments of one disk.
 ///
@@ -251,7 +249,7 @@ impl Shared {
                 continue;
             }
             let is_again = state.spare != Spare::Wanted;
-            if is_again && !self.wanted.wait_for(&mut state, RESERVE_AGAIN_AFTER).timed_out() {
+            if is_again && !self.wanted.wait_for(&mut state, self.options.reserve_again_after).timed_out() {
                 continue;
             }
             let reserve = || segments::prepare(&*self.disk, self.options.segment_bytes);

@@ -11,6 +11,8 @@ pub struct Options {
     pub group_bytes: usize,
     /// Bytes that may wait for a slow disk before appends wait too.
     pub unsynced_bytes_max: usize,
+    /// A segment that found no room is tried again after this.
+    pub reserve_again_after: Duration,
 }
 
 impl Default for Options {
@@ -20,6 +22,7 @@ impl Default for Options {
             group_time: model::limits::JOURNAL_GROUP_TIME,
             group_bytes: model::limits::JOURNAL_GROUP_BYTES,
             unsynced_bytes_max: model::limits::JOURNAL_UNSYNCED_BYTES_MAX,
+            reserve_again_after: Duration::from_secs(1),
         }
     }
 }

@@ -267,12 +267,15 @@ impl Segments {
             if after > needed || !is_over || (rest.is_empty() && self.active.is_none()) {
                 break;
             }
-            self.disk.remove(&segment::name(oldest.first))?;
-            // One by one, so that no crash leaves a hole.
+            // One by one, so that no crash leaves a hole: the removal before, also one of an earlier call whose sync failed.
             self.disk.sync_folder()?;
             bytes -= oldest.end as u64;
+            self.disk.remove(&segment::name(oldest.first))?;
             Arc::make_mut(&mut self.closed).remove(0);
             removed += 1;
+        }
+        if removed > 0 {
+            self.disk.sync_folder()?;
         }
         Ok(removed)
     }
