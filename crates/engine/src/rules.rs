@@ -104,6 +104,7 @@ impl DeviceState {
         if !report.valid {
             return judged(Outcome::NoFix, flags);
         }
+        self.follow_the_clock(received);
         let fix = Ordered { order_time, time: report.time, position: report.position, flags: report.flags };
         let Some(last) = self.last else {
             self.last = Some(fix);
@@ -130,6 +131,16 @@ impl DeviceState {
         self.held = None;
         self.last = Some(fix);
         judged(Outcome::Newest, flags)
+    }
+
+    /// No fix is dated after its receipt. One that is far ahead of the clock was received before the clock was set back, between
+    /// two runs: how long ago nobody knows. It counts as of now, so that it cannot freeze the device until the clock is there again.
+    fn follow_the_clock(&mut self, now: Timestamp) {
+        for fix in [&mut self.last, &mut self.held].into_iter().flatten() {
+            if is_before_the_clock_was_set(fix.order_time, now) {
+                fix.order_time = now;
+            }
+        }
     }
 
     /// How often the device reports, learned from its fixes.
@@ -177,6 +188,12 @@ impl DeviceState {
             Some(mean) => mean - mean / 4 + gap_ms / 4,
         });
     }
+}
+
+/// Whether what is dated `order_time` was received when the clock stood more than a minute later than `now`. Sessions may hand over
+/// their reports a moment out of order; that is not meant.
+pub(crate) fn is_before_the_clock_was_set(order_time: Timestamp, now: Timestamp) -> bool {
+    order_time > now.after(limits::FUTURE_TOLERANCE)
 }
 
 /// Whether the way from `earlier` to `later` is farther than `kind` can go in that time.

@@ -9,7 +9,7 @@ use model::{
 };
 
 use crate::fusion::takes_over;
-use crate::rules::{DeviceState, Judged, Outcome};
+use crate::rules::{DeviceState, Judged, Outcome, is_before_the_clock_was_set};
 
 /// The layout of a laid state. Another number is another version of Muster.
 const LAYOUT: u8 = 1;
@@ -90,7 +90,9 @@ impl State {
                 Effect::default()
             }
             Entry::Retire(unit) => {
-                *self.unit_mut(*unit) = UnitState { is_retired: true, ..UnitState::default() };
+                let unit = self.unit_mut(*unit);
+                // Its kind stays, as its entry does: a state that was read from a snapshot has it too.
+                *unit = UnitState { kind: unit.kind, is_retired: true, ..UnitState::default() };
                 Effect::default()
             }
             Entry::Press { number, press } => self.press(*number, press),
@@ -263,7 +265,9 @@ impl State {
     ) -> Change {
         let state = self.unit_mut(unit);
         let slot = Slot { fix: state.fix, expected_interval_ms: state.interval_ms, ..Slot::default() };
-        let wins = state.fix.is_none_or(|current| takes_over(&current, slot.is_stale(now), &fix, now, kind));
+        let wins = state.fix.is_none_or(|current| {
+            is_before_the_clock_was_set(current.time, now) || takes_over(&current, slot.is_stale(now), &fix, now, kind)
+        });
         if !wins {
             return self.touch(unit, now);
         }
