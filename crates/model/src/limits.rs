@@ -44,12 +44,33 @@ pub const FIRST_FRAME_DEADLINE: Duration = Duration::from_secs(10);
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
 /// How far ahead of the clock a fix may be dated before it is flagged and ordered by its receipt.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(60);
+/// Nearest queries: 99 of 100 ought to be answered within this.
+pub const NEAREST_OBJECTIVE: Duration = Duration::from_millis(5);
+/// Zone and within queries: 99 of 100 ought to be answered within this.
+pub const WITHIN_OBJECTIVE: Duration = Duration::from_millis(10);
 /// Nearest queries: out of time after this.
 pub const NEAREST_DEADLINE: Duration = Duration::from_millis(100);
 /// Zone and within queries: out of time after this.
 pub const WITHIN_DEADLINE: Duration = Duration::from_millis(250);
 /// Longest deadline that a caller may set with `Muster-Deadline-Ms`.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(10);
+/// Most seats for searches that may be configured.
+pub const QUERY_SEATS_MAX: usize = 1_024;
+/// Seats that only dispatch and emergencies may use, and as many again only for emergencies.
+pub const RESERVED_SEATS: usize = 1;
+/// A dispatch query is refused when so many wait in its lane and before it. Emergencies wait without a limit of their own:
+/// each is an open request.
+pub const DISPATCH_WAITING_MAX: usize = 1_024;
+/// A map query is refused when so many wait in its lane and before it.
+pub const MAP_WAITING_MAX: usize = 256;
+/// A bulk query is refused when so many wait in its lane and before it.
+pub const BULK_WAITING_MAX: usize = 32;
+/// Degraded searches at once.
+pub const DEGRADED_SEATS: usize = 1;
+/// Units that one step of a degraded search may look at.
+pub const DEGRADED_UNITS_MAX: u64 = 1_024;
+/// Questions of one stream that are read ahead of their answers; the clock of each runs from then on.
+pub const STREAM_QUESTIONS_MAX: usize = 1_024;
 /// Active emergencies kept at once; they are few, and never dropped below this.
 pub const EMERGENCIES_MAX: usize = 10_000;
 /// Bytes of a journal segment, reserved before it is used.

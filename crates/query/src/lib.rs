@@ -1,15 +1,21 @@
-//! Typed asks, whose limits are checked when they are built, answered from the index under a deadline.
+//! Typed asks, whose limits are checked when they are built, answered from the index under a deadline; and who may ask now.
 
+mod admission;
 mod ask;
 mod deadline;
+mod degraded;
 mod filter;
+mod lane;
 mod nearest;
 mod omitted;
 mod within;
 
+pub use admission::{Admission, Offer, Room, Ticket, Turn};
 pub use ask::{AskError, Explain, NearestAsk, WithinAsk};
 pub use deadline::{Deadline, QueryError};
+pub use degraded::{DegradedNearest, nearest_degraded};
 pub use filter::{Filter, Include};
+pub use lane::{Class, Contract, Lane, UnknownLane};
 pub use nearest::{Found, Nearest, nearest};
 pub use omitted::{EXPLAINED_MAX, Omitted, OmittedReason};
 pub use within::{FoundInside, Within, within};
