@@ -2,9 +2,13 @@
 //! goes wrong where it is told to, the load that is put on it, and the check of what it left behind.
 
 pub mod check;
+pub mod cover;
 pub mod disk;
+pub mod grpc;
 pub mod http;
 pub mod load;
 pub mod orders;
 pub mod sources;
+pub mod speaker;
+pub mod trace;
 pub mod victim;

@@ -88,6 +88,65 @@ impl Line {
         self.0.get_mut().write_all(bytes)
     }
 
+    /// Its own address.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.get_ref().local_addr().ok()
+    }
+
+    /// Whether nothing has come that was not read.
+    ///
+    /// # Panics
+    /// When the connection is lost.
+    pub fn is_silent(&mut self) -> bool {
+        let stream = self.0.get_ref();
+        let nothing = (|| {
+            stream.set_nonblocking(true)?;
+            let peeked = stream.peek(&mut [0]);
+            stream.set_nonblocking(false)?;
+            peeked
+        })();
+        match nothing {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.0.buffer().is_empty(),
+            Err(error) => panic!("the connection is lost: {error}"),
+            Ok(_) => false,
+        }
+    }
+
+    /// Sends a request of HTTP/1.1 with a body of JSON.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn post(&mut self, path: &str, body: &serde_json::Value) -> io::Result<()> {
+        let (host, body) = (self.0.get_ref().peer_addr()?, body.to_string());
+        let kind = "content-type: application/json";
+        let length = body.len();
+        self.write(
+            format!("POST {path} HTTP/1.1\r\nhost: {host}\r\n{kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+                .as_bytes(),
+        )
+    }
+
+    /// Reads a response of HTTP/1.1: its status and its body.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    ///
+    /// # Panics
+    /// When it is none.
+    pub fn response(&mut self) -> io::Result<(u16, String)> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.byte()?);
+        }
+        let head = String::from_utf8(head).expect("a head is text").to_ascii_lowercase();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a head has a status");
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
+        let mut body = vec![0; length.expect("a body has a length")];
+        self.0.read_exact(&mut body)?;
+        Ok((status, String::from_utf8(body).expect("a body is text")))
+    }
+
     fn byte(&mut self) -> io::Result<u8> {
         let mut byte = [0];
         self.0.read_exact(&mut byte).inspect_err(|error| {

@@ -192,7 +192,7 @@ impl Orders {
         };
         Config {
             http: free,
-            grpc: None,
+            grpc: Some(free),
             listen: vec![listener("muster=tcp://127.0.0.1:0"), listener("jt808=tcp://127.0.0.1:0")],
             admit_unknown: true,
             journal: JournalConfig {

@@ -13,7 +13,7 @@ const WEST_E7: i32 = 1_000_000_000;
 const STEP_E7: i32 = 10;
 
 /// How a source speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Speech {
     /// In batches of a gateway.
     Muster,
@@ -24,7 +24,7 @@ pub enum Speech {
 }
 
 /// One device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source {
     /// Its place among all, from 0.
     pub at: usize,

@@ -25,7 +25,7 @@ const NIGHT: [Night; 7] = [
     night("journal", "errors", None),
     night("engine", "recovery", Some(("MUSTER_SEEDS", "20000"))),
     night("muster-tests", "kills", Some(("MUSTER_KILLS", "1000"))),
-    night("muster-tests", "strace", None),
+    night("muster-tests", "strace", Some(("MUSTER_ACKS", "100000"))),
     night("muster-tests", "failing_disk", None),
 ];
 

@@ -58,6 +58,9 @@ async fn serve(folder: &Path, orders: Orders) -> Result<(), String> {
     let disk: Arc<dyn Disk> = Arc::new(disk);
     let server = Server::start_on(&orders.config(), Some(disk)).await.map_err(|error| error.to_string())?;
     say(&format!("http {}", server.addresses().http));
+    if let Some(grpc) = server.addresses().grpc {
+        say(&format!("grpc {grpc}"));
+    }
     for listen in &server.addresses().listen {
         say(&format!("{} {}", listen.protocol.name, listen.address));
     }
