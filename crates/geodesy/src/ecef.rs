@@ -3,10 +3,10 @@ use std::f64::consts::PI;
 use model::Position;
 
 /// Equatorial radius of WGS-84, metres.
-const A: f64 = 6_378_137.0;
+pub(crate) const A: f64 = 6_378_137.0;
 /// Flattening of WGS-84.
 const F: f64 = 1.0 / 298.257_223_563;
-const E2: f64 = F * (2.0 - F);
+pub(crate) const E2: f64 = F * (2.0 - F);
 /// Polar radius, metres.
 const B: f64 = A * (1.0 - F);
 

@@ -1,77 +1,221 @@
-use geodesy::{Ecef, EcefBox};
-use model::UnitHandle;
-use rstar::{AABB, PointDistance, RTreeObject, RTreeParams};
+use geodesy::Tile;
+use model::Position;
 
-/// Most units of a bucket; one more splits it.
-pub(crate) const BUCKET_UNITS_MAX: usize = 64;
-/// Room around the units of a bucket when its box is made anew, metres: a move inside it writes to no tree.
-pub(crate) const SLACK_M: f64 = 25.0;
+use crate::digest::Digest;
+use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 
-/// Neighbouring units, as columns, with the box that the tree knows.
+/// Rows of a bucket.
+pub(crate) const ROWS: usize = if cfg!(loom) { 2 } else { 64 };
+/// Stands where no bucket follows.
+pub(crate) const NONE: u32 = u32::MAX;
+/// A tile that grows gets so much more on each side, in 1e-7 degrees (about 5 m), so that it does not grow at every report.
+const SLACK_E7: i32 = 500;
+/// After so many growths a tile is made anew.
+const GROWTHS_MAX: u32 = 24;
+
+/// Up to [`ROWS`] neighbours, side by side. One writer; readers copy the rows and ask [`crate::moves`] what they can have missed.
+///
+/// A bucket owns a region, and no other bucket of another leaf has a unit there. Its tile is the part of the region
+/// that the units stand in; it always holds all of them.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Bucket {
-    pub(crate) units: Vec<UnitHandle>,
-    pub(crate) points: Vec<Ecef>,
-    pub(crate) outer: EcefBox,
+    /// Odd while the tile gets smaller. Growing needs no number: sides of different moments hold even more.
+    shrinks: AtomicU32,
+    len: AtomicU32,
+    /// More units of the same region, when they cannot be told apart by place; or [`NONE`].
+    next: AtomicU32,
+    growths: AtomicU32,
+    tile: [AtomicI32; 4],
+    /// The writer's own.
+    region: [AtomicI32; 4],
+    rows: [(AtomicU64, AtomicU64); ROWS],
+}
+
+/// One unit in a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) position: Position,
+    pub(crate) digest: Digest,
+}
+
+/// A reader's copy of the rows of a bucket, column by column.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) len: usize,
+    pub(crate) lats: [i32; ROWS],
+    pub(crate) lons: [i32; ROWS],
+    pub(crate) digests: [u64; ROWS],
+}
+
+impl Default for Rows {
+    fn default() -> Self {
+        Self { len: 0, lats: [0; ROWS], lons: [0; ROWS], digests: [0; ROWS] }
+    }
+}
+
+impl Rows {
+    pub(crate) fn row(&self, at: usize) -> Row {
+        Row { position: position(self.lats[at], self.lons[at]), digest: Digest::of_bits(self.digests[at]) }
+    }
+}
+
+impl Default for Bucket {
+    fn default() -> Self {
+        let sides = || std::array::from_fn(|_| AtomicI32::new(0));
+        Self {
+            shrinks: AtomicU32::new(0),
+            len: AtomicU32::new(0),
+            next: AtomicU32::new(NONE),
+            growths: AtomicU32::new(0),
+            tile: sides(),
+            region: sides(),
+            rows: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
+        }
+    }
 }
 
 impl Bucket {
-    pub(crate) fn of(units: Vec<UnitHandle>, points: Vec<Ecef>) -> Self {
-        let outer = tight(&points).grown(SLACK_M);
-        Self { units, points, outer }
+    /// Where the units stand; `None` while that is being made smaller: then nothing can be left out by it.
+    #[inline]
+    pub(crate) fn tile(&self) -> Option<Tile> {
+        let before = self.shrinks.load(Ordering::Acquire);
+        let tile = read(&self.tile);
+        fence(Ordering::Acquire);
+        (before & 1 == 0 && self.shrinks.load(Ordering::Relaxed) == before).then_some(tile)
     }
 
-    /// Splits at the median of the longest side; gives the upper half. Halves by number, so that it
-    /// also ends when all units stand on one spot.
-    pub(crate) fn split(&mut self) -> Self {
-        let bounds = tight(&self.points);
-        let side = |axis: &usize| bounds.upper[*axis] - bounds.lower[*axis];
-        let axis = (0..3).max_by(|a, b| side(a).total_cmp(&side(b))).expect("there are three axes");
-        let mut rows: Vec<_> = self.units.drain(..).zip(self.points.drain(..)).collect();
-        rows.sort_by(|a, b| a.1.0[axis].total_cmp(&b.1.0[axis]));
-        let upper = rows.split_off(rows.len() / 2);
-        let (units, points) = rows.into_iter().unzip();
-        *self = Self::of(units, points);
-        let (units, points) = upper.into_iter().unzip();
-        Self::of(units, points)
+    #[inline]
+    pub(crate) fn next(&self) -> u32 {
+        self.next.load(Ordering::Relaxed)
     }
-}
 
-/// The least box around `points`, of which there is at least one.
-pub(crate) fn tight(points: &[Ecef]) -> EcefBox {
-    let mut bounds = EcefBox::of_point(points.first().expect("a bucket that is asked for its box holds a unit"));
-    points.iter().for_each(|point| bounds.include(point));
-    bounds
-}
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed) as usize
+    }
 
-/// A bucket's box in the tree.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
-    pub(crate) bucket: u32,
-    pub(crate) bounds: EcefBox,
-}
+    /// Copies all rows.
+    #[inline]
+    pub(crate) fn copy_to(&self, rows: &mut Rows) {
+        rows.len = self.len().min(ROWS);
+        for (at, (position, digest)) in self.rows.iter().enumerate().take(rows.len) {
+            let position = position.load(Ordering::Relaxed);
+            rows.lats[at] = (position >> 32) as i32;
+            rows.lons[at] = position as i32;
+            rows.digests[at] = digest.load(Ordering::Relaxed);
+        }
+    }
 
-impl RTreeObject for Entry {
-    type Envelope = AABB<[f64; 3]>;
-
-    fn envelope(&self) -> Self::Envelope {
-        AABB::from_corners(self.bounds.lower, self.bounds.upper)
+    /// Loads what a change of row `at` will need, so that it is on its way.
+    #[inline]
+    pub(crate) fn touch(&self, at: usize) -> u64 {
+        u64::from(self.len.load(Ordering::Relaxed)) ^ self.rows[at].0.load(Ordering::Relaxed)
     }
 }
 
-impl PointDistance for Entry {
-    fn distance_2(&self, point: &[f64; 3]) -> f64 {
-        self.bounds.min_chord_m(&Ecef(*point)).powi(2)
+/// The writer's side.
+impl Bucket {
+    #[inline]
+    pub(crate) fn region(&self) -> Tile {
+        read(&self.region)
+    }
+
+    #[inline]
+    pub(crate) fn row(&self, at: usize) -> Row {
+        let (position, digest) = &self.rows[at];
+        let bits = position.load(Ordering::Relaxed);
+        Row {
+            position: self::position((bits >> 32) as i32, bits as i32),
+            digest: Digest::of_bits(digest.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Puts a unit that stays in the region to another place. The tile grows first.
+    #[inline]
+    pub(crate) fn set(&self, at: usize, row: Row) {
+        if !read(&self.tile).contains(row.position) {
+            self.grow(row.position);
+        }
+        let (position, digest) = &self.rows[at];
+        position.store(bits(row.position), Ordering::Relaxed);
+        digest.store(row.digest.bits(), Ordering::Relaxed);
+    }
+
+    /// Adds a unit of the region; gives its row. There is room.
+    pub(crate) fn push(&self, row: Row) -> usize {
+        let at = self.len();
+        if at == 0 {
+            self.shrink_to(Tile::of(row.position));
+        }
+        self.set(at, row);
+        // After the row: a reader that counts it finds it stored.
+        self.len.store(at as u32 + 1, Ordering::Release);
+        at
+    }
+
+    /// Takes the last row out.
+    pub(crate) fn pop(&self) -> Row {
+        let last = self.len() - 1;
+        let row = self.row(last);
+        self.len.store(last as u32, Ordering::Relaxed);
+        row
+    }
+
+    /// Empties it, for the units of `region`; `next` follows.
+    pub(crate) fn begin(&self, region: Tile, next: u32) {
+        self.len.store(0, Ordering::Relaxed);
+        self.next.store(next, Ordering::Relaxed);
+        write(&self.region, region);
+        self.growths.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_next(&self, next: u32) {
+        self.next.store(next, Ordering::Release);
+    }
+
+    fn grow(&self, position: Position) {
+        let growths = self.growths.load(Ordering::Relaxed) + 1;
+        if growths >= GROWTHS_MAX && self.len() > 0 {
+            let rows = (0..self.len()).map(|at| Tile::of(self.row(at).position));
+            let tile = rows.fold(Tile::of(position), Tile::joined);
+            return self.shrink_to(tile.grown_within(SLACK_E7, self.region()));
+        }
+        self.growths.store(growths, Ordering::Relaxed);
+        let tile = read(&self.tile).joined(Tile::of(position).grown_within(SLACK_E7, self.region()));
+        write(&self.tile, tile);
+        // A reader that sees the unit outside the old tile may already have passed by; one that comes later must not.
+        fence(Ordering::Release);
+    }
+
+    fn shrink_to(&self, tile: Tile) {
+        let before = self.shrinks.load(Ordering::Relaxed);
+        self.shrinks.store(before.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        write(&self.tile, tile);
+        self.growths.store(0, Ordering::Relaxed);
+        self.shrinks.store(before.wrapping_add(2), Ordering::Release);
     }
 }
 
-/// Up to 16 children: measured faster than the library's 6 for this use.
-#[derive(Debug)]
-pub(crate) struct Wide;
+#[inline]
+pub(crate) fn bits(position: Position) -> u64 {
+    u64::from(position.lat_e7() as u32) << 32 | u64::from(position.lon_e7() as u32)
+}
 
-impl RTreeParams for Wide {
-    const MIN_SIZE: usize = 6;
-    const MAX_SIZE: usize = 16;
-    const REINSERTION_COUNT: usize = 5;
-    type DefaultInsertionStrategy = rstar::RStarInsertionStrategy;
+#[inline]
+pub(crate) fn position(lat_e7: i32, lon_e7: i32) -> Position {
+    Position::from_e7(lat_e7, lon_e7).expect("only positions are stored")
+}
+
+#[inline]
+fn read(sides: &[AtomicI32; 4]) -> Tile {
+    let [south, north, west, east] = [0, 1, 2, 3].map(|side| sides[side].load(Ordering::Relaxed));
+    Tile { south, north, west, east }
+}
+
+fn write(sides: &[AtomicI32; 4], tile: Tile) {
+    for (side, value) in sides.iter().zip([tile.south, tile.north, tile.west, tile.east]) {
+        side.store(value, Ordering::Relaxed);
+    }
 }

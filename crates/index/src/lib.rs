@@ -1,8 +1,25 @@
 //! Where every unit is now: a table of slots, and an R-tree over buckets of units, not over units.
+//!
+//! A unit is in three places: its *slot* (the truth), its *row* in a bucket (what searches scan), and through the bucket in
+//! the *directory* (what finds buckets). One writer changes them; readers take no lock.
 
 mod bucket;
+mod cell;
+mod digest;
+mod directory;
 mod live;
+mod moves;
+mod pages;
+mod regions;
+mod search;
 mod slot;
+mod sync;
+#[cfg(test)]
+mod tests;
+mod units;
+mod writer;
 
+pub use digest::Digest;
 pub use live::{Change, LiveIndex};
+pub use search::{Side, Sight};
 pub use slot::{Fix, OUT_OF_CONTACT_MS_MIN, STALE_MS_MIN, Slot, UNKNOWN_INTERVAL_MS, UnitTraits};

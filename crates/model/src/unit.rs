@@ -130,6 +130,18 @@ impl Capabilities {
         if bit < CAPABILITIES_MAX { Ok(Self(1 << bit)) } else { Err(CapabilityError) }
     }
 
+    /// The set as bits.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// The set of these bits.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
     /// This set and `other`.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {

@@ -1,7 +1,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use index::Slot;
+use index::{Digest, Slot};
 use model::{Capabilities, OrganisationHandle, Status, Timestamp, UnitKind};
 
 use crate::{AskError, OmittedReason};
@@ -108,42 +108,69 @@ impl Filter {
         Ok(Self { age_ms_max: Some(i64::try_from(age.as_millis()).unwrap_or(i64::MAX)), ..self })
     }
 
-    /// Why `slot` is left out; the first reason in the order of [`OmittedReason`].
-    pub(crate) fn omits(&self, slot: &Slot, as_of: Timestamp, candidates: Candidates) -> Option<OmittedReason> {
-        let unit = &slot.traits;
+    /// The same as [`Self::omits`] by what a digest knows, for a search among [`Candidates::Sendable`]; `None` when the slot
+    /// must be asked.
+    pub(crate) fn omits_by_digest(&self, digest: Digest, as_of: Timestamp) -> Option<Option<OmittedReason>> {
+        if !digest.is_surely_fresh(as_of) {
+            return None;
+        }
+        let reason = self.class_omits(digest.kind(), digest.status(), digest.covert(), Candidates::Sendable);
+        let asks_more =
+            self.capabilities != Capabilities::default() || !self.organisations.is_empty() || self.age_ms_max.is_some();
+        (reason.is_some() || !asks_more).then_some(reason)
+    }
+
+    /// Why a unit of this kind and status is left out.
+    fn class_omits(
+        &self,
+        kind: UnitKind,
+        status: Status,
+        covert: bool,
+        candidates: Candidates,
+    ) -> Option<OmittedReason> {
         let sendable = candidates == Candidates::Sendable;
         let has = |include: Include| self.included.contains(&include);
         let kind_out = || {
             let by_default = sendable
-                && ((unit.kind == UnitKind::Community && !has(Include::Community))
-                    || (unit.kind.is_air() && !has(Include::Air)));
-            if self.kinds.is_empty() { by_default } else { !self.kinds.contains(&unit.kind) }
+                && ((kind == UnitKind::Community && !has(Include::Community)) || (kind.is_air() && !has(Include::Air)));
+            if self.kinds.is_empty() { by_default } else { !self.kinds.contains(&kind) }
         };
         let status_out = || {
             let by_default = sendable
-                && ((unit.status == Status::Busy && !has(Include::Busy))
-                    || (unit.status == Status::OffDuty && !has(Include::OffDuty)));
-            if self.statuses.is_empty() { by_default } else { !self.statuses.contains(&unit.status) }
+                && ((status == Status::Busy && !has(Include::Busy))
+                    || (status == Status::OffDuty && !has(Include::OffDuty)));
+            if self.statuses.is_empty() { by_default } else { !self.statuses.contains(&status) }
         };
-        let organisation_out =
-            || !self.organisations.is_empty() && unit.organisation.is_none_or(|one| !self.organisations.contains(&one));
-        let too_old = || self.age_ms_max.is_some_and(|max| slot.fix_age_ms(as_of).is_none_or(|age| age > max));
-        if sendable && slot.is_out_of_contact(as_of) {
-            Some(OmittedReason::OutOfContact)
-        } else if unit.covert {
+        if covert {
             Some(OmittedReason::Covert)
         } else if kind_out() {
             Some(OmittedReason::Kind)
         } else if status_out() {
             Some(OmittedReason::Status)
-        } else if !unit.capabilities.contains(self.capabilities) {
-            Some(OmittedReason::Capability)
-        } else if organisation_out() {
-            Some(OmittedReason::Organisation)
-        } else if too_old() {
-            Some(OmittedReason::MaxAge)
         } else {
             None
         }
+    }
+
+    /// Why `slot` is left out; the first reason in the order of [`OmittedReason`].
+    pub(crate) fn omits(&self, slot: &Slot, as_of: Timestamp, candidates: Candidates) -> Option<OmittedReason> {
+        let unit = &slot.traits;
+        if candidates == Candidates::Sendable && slot.is_out_of_contact(as_of) {
+            return Some(OmittedReason::OutOfContact);
+        }
+        let organisation_out =
+            || !self.organisations.is_empty() && unit.organisation.is_none_or(|one| !self.organisations.contains(&one));
+        let too_old = || self.age_ms_max.is_some_and(|max| slot.fix_age_ms(as_of).is_none_or(|age| age > max));
+        self.class_omits(unit.kind, unit.status, unit.covert, candidates).or_else(|| {
+            if !unit.capabilities.contains(self.capabilities) {
+                Some(OmittedReason::Capability)
+            } else if organisation_out() {
+                Some(OmittedReason::Organisation)
+            } else if too_old() {
+                Some(OmittedReason::MaxAge)
+            } else {
+                None
+            }
+        })
     }
 }

@@ -8,6 +8,7 @@ mod filter;
 mod lane;
 mod nearest;
 mod omitted;
+mod rank;
 mod within;
 
 pub use admission::{Admission, Offer, Room, Ticket, Turn};

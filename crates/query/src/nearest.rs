@@ -1,10 +1,11 @@
 use std::collections::BinaryHeap;
 
-use geodesy::{distance_and_bearing, distance_m, geodesic_upper_m};
-use index::{LiveIndex, Slot};
-use model::{Position, Timestamp, UnitHandle};
+use geodesy::{Reach, Vantage};
+use index::{LiveIndex, Sight, Slot};
+use model::{Timestamp, UnitHandle};
 
 use crate::filter::Candidates;
+use crate::rank::{Limit, Near, rank};
 use crate::{Deadline, Explain, Names, NearestAsk, Omitted, OmittedReason, QueryError};
 
 /// One unit of a nearest answer.
@@ -14,7 +15,7 @@ pub struct Found {
     pub unit: UnitHandle,
     /// All that is known of it.
     pub slot: Slot,
-    /// Geodesic metres from the place asked for.
+    /// Geodesic metres from the place asked for, to 5 mm.
     pub distance_m: f64,
     /// Degrees clockwise from north, from the place asked for.
     pub bearing_deg: f64,
@@ -46,89 +47,129 @@ pub fn nearest(
     as_of: Timestamp,
     deadline: &Deadline<'_>,
 ) -> Result<Nearest, QueryError> {
-    let mut search = Search::new(ask, as_of);
-    let mut examined = 0;
-    deadline.check(examined)?;
-    index.near(ask.centre, ask.distance_m_max, |unit, slot, chord_m| {
-        examined += 1;
+    let vantage = Vantage::of(ask.centre);
+    for trust in [Trust::Digests, Trust::Slots] {
+        let mut search = Search::new(index, ask, &vantage, as_of, trust);
+        let mut examined = 0;
         deadline.check(examined)?;
-        Ok(search.take(unit, slot, chord_m))
-    })?;
-    Ok(search.answer(names))
+        index.near(&vantage, ask.distance_m_max, |sight| {
+            examined += 1;
+            deadline.check(examined)?;
+            Ok(search.take(sight))
+        })?;
+        if let Some(answer) = search.answer(names) {
+            return Ok(answer);
+        }
+    }
+    unreachable!("a search that asks slots has an answer")
 }
 
-/// A unit with its chord, which is a little shorter than its distance.
-type Near = (f64, UnitHandle, Slot);
+/// What a search decides by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    /// Digests where they tell enough. They lie in the bucket beside the place; a slot is a load from somewhere else.
+    Digests,
+    /// The slot of each unit, as it was when the unit was seen.
+    Slots,
+}
 
-/// Ranks by chord, which is cheap, and keeps what the margin between chord and geodesic leaves
-/// undecided; only that pays for the exact distance.
+/// Ranks by bounds, which are cheap; only what they leave undecided pays for an exact distance.
 struct Search<'a> {
+    index: &'a LiveIndex,
     ask: &'a NearestAsk,
+    vantage: &'a Vantage,
     as_of: Timestamp,
-    /// The `k` shortest chords of fresh units, the longest of them on top; in mm, to be ordered.
-    chords_mm: BinaryHeap<u64>,
+    trust: Trust,
+    /// The `k` least upper bounds of fresh units, the greatest of them on top: bits of f64, which are in the same order.
+    most_m: BinaryHeap<u64>,
     fresh: Vec<Near>,
     stale: Vec<Near>,
-    omitted: Vec<(f64, UnitHandle, OmittedReason, Position)>,
+    omitted: Vec<(Near, OmittedReason)>,
     bound_m: f64,
 }
 
 impl<'a> Search<'a> {
-    fn new(ask: &'a NearestAsk, as_of: Timestamp) -> Self {
+    fn new(index: &'a LiveIndex, ask: &'a NearestAsk, vantage: &'a Vantage, as_of: Timestamp, trust: Trust) -> Self {
         Self {
+            index,
             ask,
+            vantage,
             as_of,
-            chords_mm: BinaryHeap::with_capacity(ask.k + 1),
-            fresh: Vec::new(),
+            trust,
+            most_m: BinaryHeap::with_capacity(ask.k + 1),
+            fresh: Vec::with_capacity(4 * ask.k),
             stale: Vec::new(),
             omitted: Vec::new(),
             bound_m: ask.distance_m_max,
         }
     }
 
-    /// Looks at one unit; gives the chord beyond which nothing matters any more.
-    fn take(&mut self, unit: UnitHandle, slot: &Slot, chord_m: f64) -> f64 {
-        let Some(fix) = slot.fix else { return self.bound_m };
-        if let Some(reason) = self.ask.filter.omits(slot, self.as_of, Candidates::Sendable) {
-            self.omitted.push((chord_m, unit, reason, fix.position));
-        } else if slot.is_stale(self.as_of) {
-            self.stale.push((chord_m, unit, *slot));
-        } else {
-            self.fresh.push((chord_m, unit, *slot));
-            self.narrow(fix.position, chord_m);
+    /// Looks at one unit; gives the distance beyond which nothing matters any more.
+    fn take(&mut self, sight: &Sight) -> f64 {
+        let near = Near { unit: sight.unit, position: sight.position, reach: sight.reach, slot: None };
+        let by_digest = sight.digest.filter(|_| self.trust == Trust::Digests);
+        match by_digest.and_then(|digest| self.ask.filter.omits_by_digest(digest, self.as_of)) {
+            Some(None) => self.take_fresh(near),
+            Some(Some(reason)) => self.omitted.push((near, reason)),
+            None => self.take_slot(near),
         }
         self.bound_m
     }
 
-    /// A fresh unit that counts may be the k-th: then nothing beyond it matters.
-    fn narrow(&mut self, position: Position, chord_m: f64) {
-        if !is_within(self.ask.centre, position, chord_m, self.ask.distance_m_max) {
-            return;
-        }
-        self.chords_mm.push((chord_m * 1_000.0).ceil() as u64);
-        if self.chords_mm.len() > self.ask.k {
-            self.chords_mm.pop();
-        }
-        if self.chords_mm.len() == self.ask.k {
-            let longest_m = self.chords_mm.peek().map_or(0.0, |mm| *mm as f64 / 1_000.0);
-            self.bound_m = self.bound_m.min(geodesic_upper_m(longest_m));
+    fn take_slot(&mut self, near: Near) {
+        let Some(slot) = self.index.slot(near.unit) else { return };
+        let Some(fix) = slot.fix else { return };
+        let has_moved = fix.position != near.position;
+        let reach = if has_moved { self.vantage.reach(fix.position) } else { near.reach };
+        let near = Near { unit: near.unit, position: fix.position, reach, slot: Some(slot) };
+        if let Some(reason) = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable) {
+            self.omitted.push((near, reason));
+        } else if slot.is_stale(self.as_of) {
+            self.stale.push(near);
+        } else {
+            self.take_fresh(near);
         }
     }
 
-    fn answer(self, names: &dyn Names) -> Nearest {
-        let (ask, as_of) = (self.ask, self.as_of);
-        let mut found = exact(ask, self.fresh, self.bound_m, Freshness::Fresh, names);
+    /// A fresh unit that counts may be the k-th: then nothing beyond it matters.
+    fn take_fresh(&mut self, near: Near) {
+        let Reach { most_m, .. } = near.reach;
+        self.fresh.push(near);
+        if most_m > self.ask.distance_m_max {
+            return;
+        }
+        self.most_m.push(most_m.to_bits());
+        if self.most_m.len() > self.ask.k {
+            self.most_m.pop();
+        }
+        if self.most_m.len() == self.ask.k {
+            let greatest_m = self.most_m.peek().map_or(f64::INFINITY, |bits| f64::from_bits(*bits));
+            self.bound_m = self.bound_m.min(greatest_m);
+        }
+    }
+
+    /// The answer; `None` when a digest that was trusted is not what the slot says by now.
+    fn answer(self, names: &dyn Names) -> Option<Nearest> {
+        let (ask, as_of, index) = (self.ask, self.as_of, self.index);
+        let is_as_seen = |near: &Near, slot: &Slot| {
+            slot.fix.is_some_and(|fix| fix.position == near.position)
+                && !slot.is_stale(as_of)
+                && ask.filter.omits(slot, as_of, Candidates::Sendable).is_none()
+        };
+        let slot_of = |near: &Near| near.slot.or_else(|| index.slot(near.unit).filter(|slot| is_as_seen(near, slot)));
+        let everywhere = Limit::metres(ask.centre, ask.distance_m_max);
+        let mut fresh = self.fresh;
+        fresh.retain(|near| near.reach.least_m <= self.bound_m);
+        let mut found = rank(fresh, &everywhere, names);
         let is_full = found.len() >= ask.k;
         found.truncate(ask.k);
-        let limit_m = if is_full { found.last().map_or(0.0, |last| last.distance_m) } else { ask.distance_m_max };
-        let mut stale = exact(ask, self.stale, limit_m, Freshness::Stale, names);
+        let limit = found.last().filter(|_| is_full).map_or(everywhere, |last| last.limit());
+        let mut stale = rank(self.stale, &limit, names);
         let rest = stale.split_off((ask.k - found.len()).min(stale.len()));
-        found.append(&mut stale);
-        let left_out = rest.into_iter().map(|one| (one.unit, OmittedReason::Stale));
         let mut omitted = Omitted::default();
-        let by_filter = self.omitted.into_iter().filter_map(|(chord_m, unit, reason, position)| {
-            is_within(ask.centre, position, chord_m, limit_m).then_some((unit, reason))
-        });
+        let by_filter =
+            self.omitted.into_iter().filter(|(near, _)| limit.holds(near)).map(|(near, why)| (near.unit, why));
+        let left_out = rest.into_iter().map(|one| (one.near.unit, OmittedReason::Stale));
         for (unit, reason) in by_filter.chain(left_out) {
             omitted.count(reason);
             // Covert units are counted, never named: a right of their own.
@@ -136,30 +177,13 @@ impl<'a> Search<'a> {
                 omitted.name(unit, reason);
             }
         }
-        Nearest { found, omitted, as_of }
+        let found = [(found, false), (stale, true)]
+            .into_iter()
+            .flat_map(|(found, stale)| found.into_iter().map(move |one| (one, stale)));
+        let found = found.map(|(one, stale)| {
+            let (distance_m, bearing_deg) = (one.distance_m, one.bearing_deg);
+            Some(Found { unit: one.near.unit, slot: slot_of(&one.near)?, distance_m, bearing_deg, stale })
+        });
+        Some(Nearest { found: found.collect::<Option<_>>()?, omitted, as_of })
     }
-}
-
-/// Whether a place is within `limit_m`; asks exactly only where the chord does not tell.
-fn is_within(centre: Position, position: Position, chord_m: f64, limit_m: f64) -> bool {
-    chord_m <= limit_m && (geodesic_upper_m(chord_m) <= limit_m || distance_m(centre, position) <= limit_m)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Freshness {
-    Fresh,
-    Stale,
-}
-
-/// Exact distances of those whose chord is within `limit_m`, sorted; those farther are dropped.
-fn exact(ask: &NearestAsk, near: Vec<Near>, limit_m: f64, freshness: Freshness, names: &dyn Names) -> Vec<Found> {
-    let measured = near.into_iter().filter(|(chord_m, _, _)| *chord_m <= limit_m).filter_map(|(_, unit, slot)| {
-        let (distance_m, bearing_deg) = distance_and_bearing(ask.centre, slot.fix?.position);
-        let stale = freshness == Freshness::Stale;
-        (distance_m <= limit_m.min(ask.distance_m_max)).then_some(Found { unit, slot, distance_m, bearing_deg, stale })
-    });
-    let mut found: Vec<_> = measured.collect();
-    let by_name = |a: &Found, b: &Found| names.name(a.unit).cmp(&names.name(b.unit));
-    found.sort_by(|a, b| a.distance_m.total_cmp(&b.distance_m).then_with(|| by_name(a, b)));
-    found
 }

@@ -1,6 +1,6 @@
-use geodesy::distance_and_bearing;
-use index::{LiveIndex, Slot};
-use model::{Timestamp, UnitHandle, UnitName};
+use geodesy::{Overlap, Tile, distance_and_bearing};
+use index::{LiveIndex, Side, Slot};
+use model::{Position, Timestamp, UnitHandle, UnitName};
 
 use crate::filter::Candidates;
 use crate::{Deadline, Names, Omitted, QueryError, WithinAsk};
@@ -44,13 +44,24 @@ pub fn within(
 ) -> Result<Within, QueryError> {
     let (mut inside, mut omitted, mut examined) = (Vec::new(), Omitted::default(), 0);
     deadline.check(examined)?;
-    index.inside(&ask.area.bounds(), |unit, slot| {
+    let side = |tile: &Tile| match ask.area.overlap(tile) {
+        Overlap::None => Side::Outside,
+        Overlap::Some => Side::Border,
+        Overlap::All => Side::Inside,
+    };
+    index.inside(&ask.area.bounds(), side, |unit, position, side| {
         examined += 1;
         deadline.check(examined)?;
-        let Some(fix) = slot.fix.filter(|fix| ask.area.contains(fix.position)) else { return Ok(()) };
-        match ask.filter.omits(slot, as_of, Candidates::All) {
+        // Outside: not worth a look at the slot.
+        if side == Side::Border && position.is_some_and(|position| !ask.area.contains(position)) {
+            return Ok(());
+        }
+        let Some(slot) = index.slot(unit) else { return Ok(()) };
+        let is_inside = |at: Position| (side == Side::Inside && Some(at) == position) || ask.area.contains(at);
+        let Some(fix) = slot.fix.filter(|fix| is_inside(fix.position)) else { return Ok(()) };
+        match ask.filter.omits(&slot, as_of, Candidates::All) {
             Some(reason) => omitted.count(reason),
-            None => inside.push((names.name(unit), unit, *slot, fix.position)),
+            None => inside.push((names.name(unit), unit, slot, fix.position)),
         }
         Ok(())
     })?;

@@ -1,0 +1,320 @@
+use std::sync::Arc;
+
+use geodesy::Tile;
+use model::{Timestamp, UnitHandle};
+
+use crate::bucket::{Bucket, NONE, ROWS, Row};
+use crate::digest::Digest;
+use crate::directory::{Directory, Entry};
+use crate::live::{Change, Shared};
+use crate::regions::{Cut, Regions};
+use crate::slot::Home;
+use crate::{Fix, UnitTraits};
+
+/// Two leaves beside each other with no more units than this become one when the directory is made anew.
+const MERGE_UNITS_MAX: u32 = ROWS as u32 * 3 / 8;
+/// Most merges at once: their notes must not fill the ring.
+const MERGES_AT_ONCE: usize = 512;
+/// Changes whose memory is asked for before the first of them is made.
+const AHEAD: usize = 32;
+
+/// The one thread that changes the index.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    regions: Regions,
+    leaves: Vec<Leaf>,
+    free_leaves: Vec<u32>,
+    /// By bucket: its leaf, and the bucket before it in its leaf.
+    of_bucket: Vec<(u32, u32)>,
+    free_buckets: Vec<u32>,
+    /// Leaves that became small since the directory was made.
+    thinned: usize,
+}
+
+/// A region with its units: one bucket, or several when the units cannot be told apart by place. All but the last are full.
+#[derive(Debug, Clone)]
+struct Leaf {
+    node: u32,
+    head: u32,
+    tail: u32,
+    units: u32,
+    region: Tile,
+    /// What the directory says of it.
+    entry: Entry,
+}
+
+impl Writer {
+    /// An empty index: one leaf, the earth.
+    pub(crate) fn new(shared: &Shared) -> Self {
+        let mut this = Self {
+            regions: Regions::new(),
+            leaves: Vec::new(),
+            free_leaves: Vec::new(),
+            of_bucket: Vec::new(),
+            free_buckets: Vec::new(),
+            thinned: 0,
+        };
+        this.add_leaf(shared, 0, Tile::EARTH);
+        shared.directory.store(Arc::new(this.directory()));
+        this
+    }
+
+    /// Applies changes in their order.
+    pub(crate) fn apply(&mut self, shared: &Shared, changes: &[Change]) {
+        for some in changes.chunks(AHEAD) {
+            let mut homes = [None; AHEAD];
+            for (home, change) in homes.iter_mut().zip(some) {
+                *home = shared.slots.home(change.unit());
+            }
+            let rows = homes.iter().flatten().map(|home| shared.bucket(home.bucket).touch(home.row));
+            std::hint::black_box(rows.fold(0, |all, one| all ^ one));
+            some.iter().for_each(|change| self.change(shared, change));
+        }
+    }
+
+    fn change(&mut self, shared: &Shared, change: &Change) {
+        match *change {
+            Change::Touch { unit, contact } => shared.slots.touch(unit, contact),
+            Change::Place { unit, fix, contact, interval_ms } => self.place(shared, unit, &fix, contact, interval_ms),
+        }
+    }
+
+    fn place(&mut self, shared: &Shared, unit: UnitHandle, fix: &Fix, contact: Timestamp, interval_ms: Option<u32>) {
+        shared.slots.place(unit, *fix, contact, interval_ms);
+        let home = shared.slots.home(unit);
+        let digest = match home {
+            Some(Home { bucket, row }) => {
+                let bucket = shared.bucket(bucket);
+                let digest = bucket.row(row).digest.with_fix(fix, contact, interval_ms);
+                if bucket.region().contains(fix.position) {
+                    return bucket.set(row, Row { position: fix.position, digest });
+                }
+                digest
+            }
+            None => {
+                Digest::new(unit, &shared.slots.traits(unit).unwrap_or_default()).with_fix(fix, contact, interval_ms)
+            }
+        };
+        shared.moves.begin(unit.0);
+        match home {
+            Some(home) => self.leave(shared, unit, home),
+            None => shared.count(unit, 1),
+        }
+        self.enter(shared, Row { position: fix.position, digest });
+        shared.moves.settle();
+    }
+
+    /// What filters ask about `unit` from now on.
+    pub(crate) fn enrol(&self, shared: &Shared, unit: UnitHandle, traits: UnitTraits) {
+        shared.slots.enrol(unit, traits);
+        if let Some(home) = shared.slots.home(unit) {
+            let bucket = shared.bucket(home.bucket);
+            let row = bucket.row(home.row);
+            bucket.set(home.row, Row { digest: row.digest.with_traits(&traits), ..row });
+        }
+    }
+
+    /// Takes a unit off the map.
+    pub(crate) fn withdraw(&mut self, shared: &Shared, unit: UnitHandle) {
+        shared.slots.forget(unit);
+        if let Some(home) = shared.slots.home(unit) {
+            shared.moves.begin(unit.0);
+            self.leave(shared, unit, home);
+            shared.slots.set_home(unit, None);
+            shared.count(unit, -1);
+            shared.moves.settle();
+        }
+    }
+
+    /// Takes a unit out of its row; the last of the leaf comes there.
+    fn leave(&mut self, shared: &Shared, unit: UnitHandle, home: Home) {
+        let number = self.of_bucket[home.bucket as usize].0;
+        let leaf = &mut self.leaves[number as usize];
+        let tail = shared.bucket(leaf.tail);
+        let last = tail.row(tail.len() - 1);
+        if last.digest.unit() != unit {
+            shared.moves.begin(last.digest.unit().0);
+            shared.bucket(home.bucket).set(home.row, last);
+            shared.slots.set_home(last.digest.unit(), Some(home));
+        }
+        tail.pop();
+        leaf.units -= 1;
+        self.thinned += usize::from(leaf.units == MERGE_UNITS_MAX / 2);
+        if tail.len() == 0 && leaf.tail != leaf.head {
+            let before = self.of_bucket[leaf.tail as usize].1;
+            shared.bucket(before).set_next(NONE);
+            self.free_buckets.push(std::mem::replace(&mut leaf.tail, before));
+        }
+    }
+
+    /// Gives a unit a row where its place belongs.
+    fn enter(&mut self, shared: &Shared, row: Row) {
+        let number = loop {
+            let number = self.regions.locate(row.position);
+            let is_full = shared.bucket(self.leaves[number as usize].tail).len() == ROWS;
+            if !is_full || !self.split(shared, number) {
+                break number;
+            }
+        };
+        self.add(shared, number, row);
+    }
+
+    /// Adds a unit to a leaf, with one bucket more when the last is full.
+    fn add(&mut self, shared: &Shared, number: u32, row: Row) {
+        let Leaf { tail, region, .. } = self.leaves[number as usize];
+        let mut bucket = tail;
+        if shared.bucket(tail).len() == ROWS {
+            bucket = self.take_bucket(shared, number, tail, region);
+            shared.bucket(tail).set_next(bucket);
+        }
+        let row_number = shared.bucket(bucket).push(row);
+        shared.slots.set_home(row.digest.unit(), Some(Home { bucket, row: row_number }));
+        let leaf = &mut self.leaves[number as usize];
+        (leaf.tail, leaf.units) = (bucket, leaf.units + 1);
+    }
+
+    /// Cuts a full leaf in two; `false` when all its units stand on one spot.
+    fn split(&mut self, shared: &Shared, number: u32) -> bool {
+        let rows = self.rows(shared, number);
+        let mut positions: Vec<_> = rows.iter().map(|row| row.position).collect();
+        let Some(cut) = Cut::halving(&mut positions) else { return false };
+        let Leaf { node, region, .. } = self.leaves[number as usize];
+        rows.iter().for_each(|row| shared.moves.begin(row.digest.unit().0));
+        let (low, high) = cut.parts(region);
+        let added = self.add_leaf(shared, 0, high);
+        let (low_node, high_node) = self.regions.split(node, cut, number, added);
+        self.leaves[added as usize].node = high_node;
+        self.empty(shared, number, low_node, low);
+        for row in rows {
+            self.add(shared, if cut.is_low(row.position) { number } else { added }, row);
+        }
+        let directory = shared.directory.load().with(self.leaves[added as usize].entry.clone());
+        let is_due = directory.is_due();
+        shared.directory.store(Arc::new(directory));
+        if is_due {
+            self.renew(shared);
+        }
+        true
+    }
+
+    /// Makes the directory anew, and one leaf of two where both have become small.
+    fn renew(&mut self, shared: &Shared) {
+        let mut merges = 0;
+        for number in 0..self.leaves.len() as u32 {
+            while merges < MERGES_AT_ONCE && self.merge(shared, number) {
+                merges += 1;
+            }
+        }
+        self.thinned = 0;
+        shared.directory.store(Arc::new(self.directory()));
+    }
+
+    /// Joins a leaf with its sibling, when they have few units together.
+    fn merge(&mut self, shared: &Shared, number: u32) -> bool {
+        let leaf = &self.leaves[number as usize];
+        if leaf.head == NONE || leaf.units > MERGE_UNITS_MAX {
+            return false;
+        }
+        let Some((low, high, parent)) = self.regions.siblings(leaf.node) else { return false };
+        let other = if low == number { high } else { low };
+        let sibling = &self.leaves[other as usize];
+        if leaf.units + sibling.units > MERGE_UNITS_MAX {
+            return false;
+        }
+        let region = leaf.region.joined(sibling.region);
+        let rows = [self.rows(shared, number), self.rows(shared, other)].concat();
+        rows.iter().for_each(|row| shared.moves.begin(row.digest.unit().0));
+        self.regions.merge(parent, number);
+        self.empty(shared, number, parent, region);
+        self.empty(shared, other, 0, region);
+        self.free_buckets.push(std::mem::replace(&mut self.leaves[other as usize].head, NONE));
+        self.free_leaves.push(other);
+        rows.into_iter().for_each(|row| self.add(shared, number, row));
+        true
+    }
+
+    /// Makes the directory anew when many leaves have become small; between batches.
+    pub(crate) fn tidy(&mut self, shared: &Shared) {
+        if self.thinned > 64 + self.leaves.len() / 4 {
+            self.renew(shared);
+            shared.moves.settle();
+        }
+    }
+
+    fn directory(&self) -> Directory {
+        let used = self.leaves.iter().filter(|leaf| leaf.head != NONE);
+        Directory::of(used.map(|leaf| leaf.entry.clone()).collect())
+    }
+
+    fn rows(&self, shared: &Shared, number: u32) -> Vec<Row> {
+        let mut rows = Vec::with_capacity(self.leaves[number as usize].units as usize);
+        let mut at = self.leaves[number as usize].head;
+        while at != NONE {
+            let bucket: &Bucket = shared.bucket(at);
+            rows.extend((0..bucket.len()).map(|row| bucket.row(row)));
+            at = bucket.next();
+        }
+        rows
+    }
+
+    /// A leaf without units, at `node`.
+    fn add_leaf(&mut self, shared: &Shared, node: u32, region: Tile) -> u32 {
+        let number = self.free_leaves.pop().unwrap_or(self.leaves.len() as u32);
+        let head = self.take_bucket(shared, number, NONE, region);
+        let leaf = Leaf { node, head, tail: head, units: 0, region, entry: Entry::new(head, &region) };
+        match self.leaves.get_mut(number as usize) {
+            Some(place) => *place = leaf,
+            None => self.leaves.push(leaf),
+        }
+        number
+    }
+
+    /// Takes all units out of a leaf, which has another node and region from now on.
+    fn empty(&mut self, shared: &Shared, number: u32, node: u32, region: Tile) {
+        let leaf = &mut self.leaves[number as usize];
+        while leaf.tail != leaf.head {
+            let before = self.of_bucket[leaf.tail as usize].1;
+            self.free_buckets.push(std::mem::replace(&mut leaf.tail, before));
+        }
+        let head = leaf.head;
+        shared.bucket(head).begin(region, NONE);
+        *leaf = Leaf { node, head, tail: head, units: 0, region, entry: Entry::new(head, &region) };
+    }
+
+    fn take_bucket(&mut self, shared: &Shared, leaf: u32, before: u32, region: Tile) -> u32 {
+        let number = self.free_buckets.pop().unwrap_or_else(|| {
+            self.of_bucket.push((leaf, before));
+            self.of_bucket.len() as u32 - 1
+        });
+        self.of_bucket[number as usize] = (leaf, before);
+        shared.buckets.reach(number).begin(region, NONE);
+        number
+    }
+
+    /// Bytes in use.
+    pub(crate) fn bytes(&self) -> usize {
+        self.regions.bytes()
+            + self.leaves.capacity() * size_of::<Leaf>()
+            + self.of_bucket.capacity() * size_of::<(u32, u32)>()
+    }
+
+    /// Whether everything agrees: each unit's home is the row that names it, inside its leaf's region.
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn check(&self, shared: &Shared) -> (usize, usize) {
+        let mut units = 0;
+        for (number, leaf) in self.leaves.iter().enumerate().filter(|(_, leaf)| leaf.head != NONE) {
+            let rows = self.rows(shared, number as u32);
+            assert_eq!(rows.len(), leaf.units as usize, "a leaf counts its units");
+            for row in &rows {
+                assert_eq!(self.regions.locate(row.position) as usize, number, "a unit is where its place belongs");
+                assert!(leaf.region.contains(row.position), "a leaf has the region of its node");
+                let home = shared.slots.home(row.digest.unit()).expect("a unit with a row has a home");
+                assert_eq!(shared.bucket(home.bucket).row(home.row), *row, "a unit's home is its row");
+                assert_eq!(shared.slots.position(row.digest.unit()), Some(row.position), "the slot agrees");
+                assert!(shared.bucket(home.bucket).tile().is_some_and(|tile| tile.contains(row.position)));
+            }
+            units += rows.len();
+        }
+        (units, self.leaves.len() - self.free_leaves.len())
+    }
+}
