@@ -1,5 +1,5 @@
 //! What an acknowledgement costs: reports a second with the journal and without, on one connection and on 1,000; the time of an
-//! acknowledgement beside the bare `fdatasync` of the same disk; and nearest queries while a sync stalls for a second.
+//! acknowledgement beside the bare `fdatasync` of the same disk; and nearest queries while every sync stalls for a second.
 
 use std::io;
 use std::net::SocketAddr;
@@ -55,10 +55,7 @@ fn main() {
     for stalls in [false, true, false, true] {
         let mut times = nearest_times(stalls);
         let (p50, p99) = (quantile(&mut times, 0.5) * 1e3, quantile(&mut times, 0.99) * 1e3);
-        println!(
-            "| {} | {p50:.0} | {p99:.0} |",
-            if stalls { "every other second a sync stalls for one" } else { "no stall" }
-        );
+        println!("| {} | {p50:.0} | {p99:.0} |", if stalls { "every sync stalls for a second" } else { "no stall" });
     }
 }
 
