@@ -1,8 +1,8 @@
 //! A folder that goes wrong where and when it is told to.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use journal::FolderDisk;
 use model::{Disk, DiskFile};
@@ -19,7 +19,7 @@ const NO_ROOM: i32 = 28;
 
 /// A folder with faults.
 pub struct VictimDisk {
-    folder: FolderDisk,
+    folder: Arc<FolderDisk>,
     faults: Arc<Faults>,
 }
 
@@ -30,6 +30,10 @@ pub struct Faults {
     calls: AtomicU64,
     has_failed: AtomicBool,
     has_room: AtomicBool,
+    /// There is so much room as the system has, whatever was ordered.
+    has_all_room: AtomicBool,
+    is_stalled: Mutex<bool>,
+    goes_on: Condvar,
 }
 
 /// Who makes a call.
@@ -53,8 +57,11 @@ impl VictimDisk {
             calls: AtomicU64::new(0),
             has_failed: AtomicBool::new(false),
             has_room: AtomicBool::new(true),
+            has_all_room: AtomicBool::new(false),
+            is_stalled: Mutex::new(false),
+            goes_on: Condvar::new(),
         };
-        Self { folder, faults: Arc::new(faults) }
+        Self { folder: Arc::new(folder), faults: Arc::new(faults) }
     }
 
     /// What may be changed while it is used.
@@ -64,14 +71,42 @@ impl VictimDisk {
     }
 
     fn file(&self, file: Box<dyn DiskFile>, caller: Caller) -> Box<dyn DiskFile> {
-        Box::new(VictimFile { file, caller, faults: Arc::clone(&self.faults) })
+        let (folder, faults) = (Arc::clone(&self.folder), Arc::clone(&self.faults));
+        Box::new(VictimFile { file, caller, folder, faults, unsynced: Mutex::default() })
     }
 }
 
 impl Faults {
-    /// From now on there is no room for another segment, or there is again.
-    pub fn set_room(&self, has_room: bool) {
-        self.has_room.store(has_room, Ordering::SeqCst);
+    /// From now on there is no room for another segment.
+    pub fn take_room(&self) {
+        self.has_room.store(false, Ordering::SeqCst);
+    }
+
+    /// There is room again, as much as the system has.
+    pub fn give_room(&self) {
+        self.has_room.store(true, Ordering::SeqCst);
+        self.has_all_room.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on syncs of the journal wait until [`Self::release`].
+    pub fn stall(&self) {
+        *self.is_stalled.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    }
+
+    /// Syncs go on.
+    pub fn release(&self) {
+        *self.is_stalled.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        self.goes_on.notify_all();
+    }
+
+    fn wait_while_stalled(&self) {
+        let mut is_stalled = self.is_stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_stalled {
+            say("stalled");
+        }
+        while *is_stalled {
+            is_stalled = self.goes_on.wait(is_stalled).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Ends the process if this is the time to.
@@ -173,10 +208,37 @@ impl Disk for VictimDisk {
 struct VictimFile {
     file: Box<dyn DiskFile>,
     caller: Caller,
+    folder: Arc<FolderDisk>,
     faults: Arc<Faults>,
+    /// What the journal's thread wrote and did not sync: where, and how many bytes.
+    unsynced: Mutex<Vec<(u64, usize)>>,
 }
 
 impl VictimFile {
+    /// Before a call that changes something. When it fails, what was not synced is lost, as with a system that could not
+    /// write its pages back: an acknowledgement of it would be found out.
+    fn change(&self) -> io::Result<()> {
+        let done = self.faults.change(self.caller);
+        if done.is_err() && self.caller == Caller::Journal {
+            for (offset, bytes) in self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+                self.file.write_at(&vec![0; bytes], offset)?;
+            }
+        }
+        done
+    }
+
+    /// Whether so many bytes more are within the quota.
+    fn check_quota(&self, more: usize) -> io::Result<()> {
+        let quota = self.faults.orders.quota.filter(|_| !self.faults.has_all_room.load(Ordering::SeqCst));
+        let Some(quota) = quota.filter(|_| self.caller == Caller::Reserver) else { return Ok(()) };
+        let mut taken = more as u64;
+        for name in self.folder.list()? {
+            // A file that is gone by now takes nothing.
+            taken += self.folder.open(&name).and_then(|file| file.bytes()).unwrap_or(0);
+        }
+        if taken > quota { Err(io::Error::from_raw_os_error(NO_ROOM)) } else { Ok(()) }
+    }
+
     /// Half of `bytes`, then the end.
     fn tear(&self, bytes: &[u8], offset: u64, point: Point) -> io::Result<()> {
         if self.faults.is_due(point) {
@@ -197,7 +259,8 @@ impl DiskFile for VictimFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.faults.change(self.caller)?;
+        self.change()?;
+        self.check_quota(bytes.len())?;
         // The header of a segment is at 0; records are behind it.
         let is_record = self.caller == Caller::Journal && offset > 0;
         match self.caller {
@@ -206,6 +269,9 @@ impl DiskFile for VictimFile {
             _ => {}
         }
         self.file.write_at(bytes, offset)?;
+        if self.caller == Caller::Journal {
+            self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).push((offset, bytes.len()));
+        }
         if is_record {
             self.faults.reach(Point::AfterWrite);
         }
@@ -213,18 +279,20 @@ impl DiskFile for VictimFile {
     }
 
     fn resize(&self, bytes: u64) -> io::Result<()> {
-        self.faults.change(self.caller)?;
+        self.change()?;
         self.file.resize(bytes)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.faults.change(self.caller)?;
+        self.change()?;
         if self.caller == Caller::Journal {
             self.faults.reach(Point::BeforeSync);
+            self.faults.wait_while_stalled();
         }
         if self.faults.orders.syncs == Syncs::Done {
             self.file.sync()?;
         }
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner).clear();
         if self.caller == Caller::Journal {
             self.faults.reach(Point::AfterSync);
         }

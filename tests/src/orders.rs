@@ -94,6 +94,8 @@ pub struct Orders {
     pub syncs: Syncs,
     /// From this call of the journal's thread on, from 1, every change of the disk fails with this number of the system.
     pub fail: Option<(u64, i32)>,
+    /// The files of the folder may take so many bytes together when a segment is reserved.
+    pub quota: Option<u64>,
     /// Bytes of a segment.
     pub segment_bytes: u32,
     /// A snapshot is made after so many bytes.
@@ -110,6 +112,7 @@ impl Default for Orders {
             kill: None,
             syncs: Syncs::Done,
             fail: None,
+            quota: None,
             segment_bytes: 256 << 10,
             snapshot_every_bytes: 512 << 10,
             retain_bytes: 1 << 40,
@@ -129,6 +132,7 @@ impl Orders {
         ];
         words.extend(self.kill.map(|(point, nth)| format!("kill={point}:{nth}")));
         words.extend(self.fail.map(|(from, number)| format!("fail={from}:{number}")));
+        words.extend(self.quota.map(|bytes| format!("quota={bytes}")));
         if self.syncs == Syncs::LeftOut {
             words.push("syncs=left_out".to_owned());
         }
@@ -169,6 +173,7 @@ impl Orders {
                 let (from, number) = value.split_once(':')?;
                 self.fail = Some((parsed(from)?, parsed(number)?));
             }
+            ("quota", _) => self.quota = Some(parsed(value)?),
             ("syncs", "left_out") => self.syncs = Syncs::LeftOut,
             ("on_failure", "stop") => self.on_failure = OnJournalFailure::Stop,
             _ => return None,

@@ -85,6 +85,9 @@ pub struct Speaker {
     sent: BTreeMap<u64, Reports>,
     last: u64,
     answered: u64,
+    acknowledged: Vec<u64>,
+    /// A frame was not stored: those behind it count only when it was sent again, on another connection.
+    has_hole: bool,
 }
 
 impl Speaker {
@@ -98,7 +101,17 @@ impl Speaker {
             Surface::Grpc => Voice::Grpc(Box::new(Stream::to(server)?)),
             _ => Voice::Line(Line::to(server)?),
         };
-        Ok(Self { surface, name: name.to_owned(), voice, sources, sent: BTreeMap::new(), last: 0, answered: 0 })
+        Ok(Self {
+            surface,
+            name: name.to_owned(),
+            voice,
+            sources,
+            sent: BTreeMap::new(),
+            last: 0,
+            answered: 0,
+            acknowledged: Vec::new(),
+            has_hole: false,
+        })
     }
 
     /// Its surface.
@@ -120,6 +133,11 @@ impl Speaker {
     #[must_use]
     pub const fn sent(&self) -> &BTreeMap<u64, Reports> {
         &self.sent
+    }
+
+    /// The reports in all frames that were acknowledged, also behind one that was not.
+    pub fn acknowledged(&self) -> impl Iterator<Item = (Source, u64)> {
+        self.acknowledged.iter().flat_map(|frame| self.sent[frame].iter().copied())
     }
 
     /// Frames that it may have under way.
@@ -190,12 +208,19 @@ impl Speaker {
             (Voice::Line(line), Surface::Http) => of_response(self.last, line.response()?),
             (Voice::Line(line), _) => of_message(line.message()?),
         };
-        if let Reply::Acknowledged(frame) = reply {
-            ledger.acknowledge(&self.sent[&frame]);
-        }
         let (Reply::Acknowledged(frame) | Reply::NotStored { frame, .. } | Reply::Heartbeat(frame)) = reply;
         assert!(frame > self.answered, "frames are answered in their order");
+        // A terminal is not told: its frame is passed over.
+        self.has_hole |= self.sent.range(self.answered + 1..frame).next().is_some();
         self.answered = frame;
+        if matches!(reply, Reply::Acknowledged(_)) {
+            self.acknowledged.push(frame);
+        }
+        match reply {
+            Reply::Acknowledged(frame) if !self.has_hole => ledger.acknowledge(&self.sent[&frame]),
+            Reply::NotStored { .. } => self.has_hole = true,
+            _ => {}
+        }
         Ok(reply)
     }
 

@@ -26,7 +26,7 @@ const NIGHT: [Night; 7] = [
     night("engine", "recovery", &[("MUSTER_SEEDS", "20000"), ("MUSTER_ENTRIES", "10000000")]),
     night("muster-tests", "kills", &[("MUSTER_KILLS", "1000")]),
     night("muster-tests", "strace", &[("MUSTER_ACKS", "100000")]),
-    night("muster-tests", "failing_disk", &[]),
+    night("muster-tests", "failing_disk", &[("MUSTER_ERRORS", "2000"), ("MUSTER_BALLAST_MIB", "160")]),
 ];
 
 /// Runs the suites whose name contains `only`, one after the other; each prints what it counted. Prints a line of JSON a suite.

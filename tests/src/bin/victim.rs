@@ -1,7 +1,8 @@
 //! A server in a process of its own, on a disk that goes wrong as the command line says: `victim serve FOLDER ORDERS...`.
 //! And one that only backs a folder up, to be killed too: `victim backup FROM TO`.
 //!
-//! It says on its output where it listens, `ready`, and what went wrong; `full` and `room` on its input take and give room.
+//! It says on its output where it listens, `ready`, and what went wrong; `full` and `room` on its input take and give room,
+//! `stall` and `release` hold syncs and let them go on.
 //! The end of its input stops it, so that no test leaves one behind.
 
 use std::io::BufRead;
@@ -76,12 +77,16 @@ fn obey(faults: Arc<Faults>) -> oneshot::Receiver<()> {
     std::thread::spawn(move || {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             match line.as_str() {
-                "full" => faults.set_room(false),
-                "room" => faults.set_room(true),
+                "full" => faults.take_room(),
+                "room" => faults.give_room(),
+                "stall" => faults.stall(),
+                "release" => faults.release(),
                 _ => continue,
             }
             say("done");
         }
+        // A stop waits for the last sync.
+        faults.release();
         let _ = stop.send(());
     });
     stopped
