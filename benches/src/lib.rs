@@ -1,1 +1,22 @@
-//! Benches only; see `benches/README.md`.
+//! What Muster's figures are held against: three structures that answer the same questions about bare points, floors of the
+//! machine, and a moving fleet. See `benches/README.md`.
+
+mod area;
+mod block;
+mod fleet;
+pub mod floors;
+mod grid;
+mod packed;
+mod plane;
+mod point_tree;
+mod rounds;
+#[cfg(test)]
+mod tests;
+
+pub use area::{Disc, Outline, Region};
+pub use fleet::{Fleet, Spread};
+pub use grid::Grid;
+pub use packed::Packed;
+pub use plane::{Best, K, Number, Plane, Scan};
+pub use point_tree::{Narrow, PointTree, Wide};
+pub use rounds::{Rounds, timed};

@@ -1,0 +1,62 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// Figures of interleaved rounds, by what was measured.
+#[derive(Debug, Default)]
+pub struct Rounds {
+    order: Vec<String>,
+    figures: BTreeMap<String, Vec<f64>>,
+}
+
+impl Rounds {
+    /// Adds the figure of one round.
+    pub fn note(&mut self, what: &str, figure: f64) {
+        if !self.figures.contains_key(what) {
+            self.order.push(what.to_owned());
+        }
+        self.figures.entry(what.to_owned()).or_default().push(figure);
+    }
+
+    /// Prints a row for each figure, in the order of their first round: median, least and most.
+    pub fn print(&self, title: &str) {
+        println!("\n| {title} | median | least - most |\n|---|---|---|");
+        for what in &self.order {
+            let [least, median, most] = spread(self.figures[what].clone());
+            println!("| {what} | {} | {} - {} |", short(median), short(least), short(most));
+        }
+    }
+
+    /// Prints the ratio of two figures, calculated round by round, beside its goal. Nothing when one was not measured.
+    pub fn print_ratio(&self, what: &str, above: &str, below: &str, goal: f64) {
+        let (Some(above), Some(below)) = (self.figures.get(above), self.figures.get(below)) else { return };
+        let ratios = above.iter().zip(below).map(|(above, below)| above / below).collect();
+        let [least, median, most] = spread(ratios);
+        let verdict = if median <= goal { "met" } else { "missed" };
+        println!("| {what} | {median:.3} | {least:.3} - {most:.3} | {goal:.3} | {verdict} |");
+    }
+}
+
+/// Least, median and most.
+fn spread(mut figures: Vec<f64>) -> [f64; 3] {
+    figures.sort_by(f64::total_cmp);
+    [figures[0], figures[figures.len() / 2], figures[figures.len() - 1]]
+}
+
+fn short(figure: f64) -> String {
+    if figure < 100.0 { format!("{figure:.1}") } else { format!("{figure:.0}") }
+}
+
+/// Nanoseconds a piece that this thread was on a core for, for `pieces` pieces of work. Time in which the system ran something
+/// else does not count, so that a busy machine spoils figures by its caches only.
+pub fn timed(pieces: usize, work: impl FnOnce()) -> f64 {
+    let began = on_core();
+    work();
+    (on_core() - began).as_nanos() as f64 / pieces as f64
+}
+
+fn on_core() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).expect("less than a second"))
+}
