@@ -40,7 +40,8 @@ pub fn check(
     journal: &AckJournal,
     visit: &mut dyn FnMut(Sequence, &Entry),
 ) -> Result<Found, String> {
-    let disk: Arc<dyn Disk> = Arc::new(FolderDisk::take(folder).map_err(|error| error.to_string())?);
+    // Without its lock: a process that another thread starts just now would hold it for a moment longer than we do.
+    let disk: Arc<dyn Disk> = Arc::new(FolderDisk::look_at(folder).map_err(|error| error.to_string())?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let recovered = recover(&disk, &clock, &Recovery::default()).map_err(|error| error.to_string())?;
     let Recovered { state, segments, snapshot } = recovered;

@@ -292,7 +292,9 @@ impl Copy {
         let restored = folder.path().join("restored");
         let _ = std::fs::remove_dir_all(&restored);
         let from = FolderDisk::look_at(&self.target).expect("the backup is there");
-        let to = FolderDisk::take(&restored).expect("a new folder");
+        std::fs::create_dir_all(&restored).expect("a new folder");
+        // Without its lock: a process that another thread starts just now would hold it for a moment longer than we do.
+        let to = FolderDisk::look_at(&restored).expect("it is there");
         let backup = journal::restore(&from, &to).expect("a backup with a manifest can be restored");
         drop(to);
         let asked = journal.clone().acknowledged_as_in(&self.before);
