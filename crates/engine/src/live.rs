@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use index::{Change, LiveIndex, Slot};
 use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
-use query::{Deadline, Nearest, NearestAsk, QueryError, Within, WithinAsk};
+use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Within, WithinAsk};
 
 use crate::counters::Counters;
 use crate::pending::Pending;
@@ -59,6 +59,15 @@ impl Live {
     pub fn nearest(&self, ask: &NearestAsk, deadline: Duration) -> Result<Nearest, QueryError> {
         let deadline = Deadline::after(&*self.clock, deadline);
         query::nearest(&self.index, ask, &self.roster, self.clock.now(), &deadline)
+    }
+
+    /// The nearest units within as wide a circle as some thousand looks allow, ages as of now.
+    ///
+    /// # Errors
+    /// [`QueryError`] when `deadline` passes first, or when the smallest circle has too many units.
+    pub fn nearest_degraded(&self, ask: &NearestAsk, deadline: Duration) -> Result<DegradedNearest, QueryError> {
+        let deadline = Deadline::after(&*self.clock, deadline);
+        query::nearest_degraded(&self.index, ask, &self.roster, self.clock.now(), &deadline)
     }
 
     /// The units in an area, ages as of now.

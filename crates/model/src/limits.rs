@@ -13,6 +13,10 @@ pub const BATCH_REPORTS_MAX: usize = 4_096;
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// Largest gRPC message, in bytes.
 pub const GRPC_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes that a gRPC stream may send ahead of being read.
+pub const GRPC_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes that all streams of a gRPC connection together may send ahead.
+pub const GRPC_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Longest device, unit or organisation name, in bytes.
 pub const NAME_BYTES_MAX: usize = 96;
 /// Most different capability words in one server.

@@ -38,7 +38,7 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        runtime()?.block_on(self.play())
+        runtime(Some(server::config::ContractConfig::default().threads()))?.block_on(self.play())
     }
 
     async fn play(self) -> anyhow::Result<()> {

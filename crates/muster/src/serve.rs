@@ -8,7 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Take in frames and answer questions until stopped (Ctrl-C or SIGTERM)
 #[derive(Args)]
-#[command(after_help = "Settings: defaults, then --config, then MUSTER_... variables, then flags.\n\n\
+#[command(after_help = "Settings: defaults, then --config, then MUSTER_... variables, then flags.\n\
+    Keys of the file for queries: nearest_objective_ms (5), nearest_deadline_ms (100), within_objective_ms (10),\n\
+    within_deadline_ms (250), query_seats (searches at once; one a core).\n\n\
     Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]
 pub(crate) struct Serve {
     /// Configuration file (TOML)
@@ -40,7 +42,8 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let config = self.config()?;
-        runtime()?.block_on(async {
+        // More threads than searches at once: sockets are read while every seat is taken.
+        runtime(Some(config.contract.threads()))?.block_on(async {
             let server = Server::start(&config).await?;
             let addresses = server.addresses();
             println!("map and HTTP   http://{}", addresses.http);
@@ -83,8 +86,13 @@ impl Serve {
     }
 }
 
-pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime does not start")
+/// With so many threads, or one a core.
+pub(crate) fn runtime(threads: Option<usize>) -> anyhow::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().build().context("the runtime does not start")
 }
 
 /// Ends with Ctrl-C or SIGTERM.

@@ -46,7 +46,7 @@ impl Simulate {
         say_left_out(&plan.left_out());
         let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
         bar.enable_steady_tick(Duration::from_millis(200));
-        let tally = runtime()?.block_on(simulate::run(&plan, async { drop(stop_signal().await) }, |so_far| {
+        let tally = runtime(None)?.block_on(simulate::run(&plan, async { drop(stop_signal().await) }, |so_far| {
             bar.set_message(format!("{} reports sent", so_far.reports()));
         }))?;
         bar.finish_and_clear();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ingest::ListenAddress;
 use serde::Deserialize;
 
+pub use crate::contract::ContractConfig;
 pub use crate::storage::{Data, JournalConfig};
 
 /// Where a setting came from.
@@ -101,6 +102,8 @@ pub struct Config {
     pub data: Data,
     /// How the journal is kept.
     pub journal: JournalConfig,
+    /// How fast answers ought to be, when they are too late, and how many searches run at once.
+    pub contract: ContractConfig,
     /// Most connections of one listener. Key `connections_max`.
     pub connections_max: usize,
     /// Milliseconds a new connection has for its first frame. Key `first_frame_ms`.
@@ -122,6 +125,7 @@ impl Default for Config {
             units_file: None,
             data: Data::Folder("muster-data".into()),
             journal: JournalConfig::default(),
+            contract: ContractConfig::default(),
             connections_max: model::limits::CONNECTIONS_MAX,
             first_frame_ms: ms(model::limits::FIRST_FRAME_DEADLINE),
             idle_ms: ms(model::limits::IDLE_DEADLINE),
@@ -147,6 +151,16 @@ pub struct Settings {
     pub journal_retain_mib: Option<u64>,
     /// See [`JournalConfig::retention`].
     pub snapshot_every_mib: Option<u64>,
+    /// See [`ContractConfig::contract`].
+    pub nearest_objective_ms: Option<u64>,
+    /// See [`ContractConfig::contract`].
+    pub nearest_deadline_ms: Option<u64>,
+    /// See [`ContractConfig::contract`].
+    pub within_objective_ms: Option<u64>,
+    /// See [`ContractConfig::contract`].
+    pub within_deadline_ms: Option<u64>,
+    /// See [`ContractConfig::room`].
+    pub query_seats: Option<usize>,
     /// See [`Config::http`].
     pub http: Option<String>,
     /// See [`Config::grpc`]; `"off"` turns it off.
@@ -263,6 +277,7 @@ impl Config {
             text.parse::<SocketAddr>().map_err(|_| wrong(key, origin, format!("{text:?} {advice}")))
         };
         self.journal.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
+        self.contract.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         if let Some(text) = settings.http {
             self.http = address("http", text)?;
         }
@@ -361,6 +376,16 @@ mod tests {
         let settings = Settings { http: Some("8080".into()), ..Settings::default() };
         let text = complaint(Config::default().lay(settings, &Origin::Flag));
         assert_eq!(text, "`http` (command line): \"8080\" is no ADDRESS:PORT, as in 127.0.0.1:8080");
+    }
+
+    #[test]
+    fn a_contract_is_checked_as_a_whole() {
+        let config = file("nearest_objective_ms = 2\nnearest_deadline_ms = 50\nquery_seats = 3\n").unwrap();
+        let nearest = config.contract.contract(query::Class::Nearest);
+        assert_eq!((nearest.objective().as_millis(), nearest.deadline().as_millis()), (2, 50));
+        let text = complaint(file("within_objective_ms = 300\n"));
+        assert!(text.contains("`within_objective_ms` (file") && text.contains("300 with a deadline of 250"), "{text}");
+        assert!(complaint(file("query_seats = 0\n")).contains("`query_seats`"));
     }
 
     #[test]

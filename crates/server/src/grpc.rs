@@ -1,11 +1,13 @@
 //! gRPC: the same questions and the same reports, as `proto/muster/v1` has them.
 
+mod ahead;
 mod found;
 mod gateways;
 mod queries;
 
 use std::sync::Arc;
 
+use model::limits;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::server::{Server, TcpIncoming};
@@ -23,7 +25,7 @@ const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.d
 
 pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
     use stubs::{ingest_server::IngestServer, query_server::QueryServer};
-    let limit = model::limits::GRPC_BYTES_MAX;
+    let limit = limits::GRPC_BYTES_MAX;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<IngestServer<gateways::Gateways>>().await;
     reporter.set_serving::<QueryServer<queries::Queries>>().await;
@@ -36,6 +38,8 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     let served = Server::builder()
+        .initial_stream_window_size(limits::GRPC_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::GRPC_CONNECTION_WINDOW_BYTES)
         .add_service(health)
         .add_service(reflection)
         .add_service(IngestServer::new(gateways).max_decoding_message_size(limit))

@@ -80,3 +80,6 @@ pub(crate) fn router(service: &Arc<Service>) -> Router {
         .layer(middleware::from_fn_with_state(Arc::clone(service), guard::check))
         .with_state(Arc::clone(service))
 }
+
+#[cfg(test)]
+mod tests;

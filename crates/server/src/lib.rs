@@ -2,11 +2,15 @@
 
 mod clock;
 pub mod config;
+mod contract;
+mod figures;
 mod grpc;
 mod http;
 mod intake;
 mod metrics;
 mod run;
+mod search;
+mod seats;
 mod storage;
 mod units_file;
 

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use engine::Engine;
 use journal::{Log, Status};
@@ -8,48 +7,33 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetri
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+
+use crate::figures::QueryFigures;
+use crate::seats::Seats;
+
+mod queries;
+
+use queries::QueryCollector;
 
 /// Everything that the server measures, as text for Prometheus.
 pub(crate) struct Metrics {
     registry: Registry,
-    query_seconds: Family<Class, Histogram>,
-    queries: Family<Outcome, Counter>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Class {
-    class: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    class: &'static str,
-    outcome: &'static str,
 }
 
 impl Metrics {
-    pub(crate) fn new(engine: &Arc<Engine>, ingest: &ingest::Counters) -> Self {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        ingest: &ingest::Counters,
+        figures: &Arc<QueryFigures>,
+        seats: &Arc<Seats>,
+    ) -> Self {
         let mut registry = Registry::with_prefix("muster");
         ingest.register(&mut registry);
         registry.register_collector(Box::new(EngineCollector(Arc::clone(engine))));
-        // 50 us to 1.6 s, doubling.
-        let histogram = || Histogram::new(exponential_buckets(0.000_05, 2.0, 16));
-        let query_seconds = Family::<Class, Histogram>::new_with_constructor(histogram as fn() -> Histogram);
-        let queries = Family::<Outcome, Counter>::default();
-        let help = "From request read to search done, seconds, of answered queries";
-        registry.register("query_seconds", help, query_seconds.clone());
-        registry.register("queries", "Queries by class and outcome", queries.clone());
-        Self { registry, query_seconds, queries }
-    }
-
-    /// A query ended.
-    pub(crate) fn query(&self, class: &'static str, outcome: &'static str, spent: Duration) {
-        self.queries.get_or_create(&Outcome { class, outcome }).inc();
-        if outcome == "answered" {
-            self.query_seconds.get_or_create(&Class { class }).observe(spent.as_secs_f64());
-        }
+        let (figures, seats) = (Arc::clone(figures), Arc::clone(seats));
+        registry.register_collector(Box::new(QueryCollector { figures, seats }));
+        Self { registry }
     }
 
     pub(crate) fn text(&self) -> String {

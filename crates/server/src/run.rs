@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use engine::{Engine, Recovery, UnknownDevices};
 use ingest::{Counters, ListenAddress, SessionLimits, Setting};
 use journal::Status;
@@ -16,9 +17,11 @@ use tracing::{info, warn};
 use wire::Transport;
 
 use crate::config::{Config, Origin};
+use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
 use crate::metrics::Metrics;
+use crate::seats::Seats;
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
 /// How long open requests may take after the server was told to stop.
@@ -33,6 +36,8 @@ pub(crate) struct Service {
     pub(crate) metrics: Metrics,
     pub(crate) hosts: Hosts,
     pub(crate) rates: Rates,
+    pub(crate) seats: Arc<Seats>,
+    pub(crate) figures: Arc<QueryFigures>,
     clock: Arc<SystemClock>,
     ready: AtomicBool,
 }
@@ -50,10 +55,14 @@ impl Service {
                 idle: Duration::from_millis(config.idle_ms),
             },
         };
+        let figures = Arc::new(QueryFigures::default());
+        let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&clock) as Arc<dyn Clock>));
         Self {
-            metrics: Metrics::new(&engine, &setting.counters),
+            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats),
             hosts: Hosts::new(http, &config.hosts),
             rates: Rates::default(),
+            seats,
+            figures,
             clock,
             engine,
             setting,
@@ -209,6 +218,12 @@ impl Server {
         Ok(Self { service, addresses, stop, listeners, api })
     }
 
+    /// What every handler shares.
+    #[cfg(test)]
+    pub(crate) const fn service(&self) -> &Arc<Service> {
+        &self.service
+    }
+
     /// Where it listens.
     #[must_use]
     pub const fn addresses(&self) -> &Addresses {
@@ -299,6 +314,8 @@ async fn serve_http(socket: TcpListener, router: Router, mut stopped: watch::Rec
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
+    // An answer is one write: it must not wait for the caller's word that it has the one before.
+    let socket = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
     let served = axum::serve(socket, router).with_graceful_shutdown(ended).await;
     if let Err(error) = served {
         warn!(%error, "HTTP ended.");

@@ -1,20 +1,24 @@
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::UnitView;
 use geodesy::{Area, Vertex};
 use model::{Position, UnitName, limits};
-use query::{AskError, Explain, Filter, NearestAsk, WithinAsk};
+use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, WithinAsk};
 use tokio_stream::{Stream, StreamExt};
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use wire::proto::{self, within_request};
 
+use super::ahead::Ahead;
 use super::found::found;
 use super::stubs::query_server::Query;
+use crate::figures::Outcome;
 use crate::run::Service;
+use crate::search::{Found, Unanswered, whole};
+use crate::seats;
 
 pub(super) struct Queries {
     pub(super) service: Arc<Service>,
@@ -31,8 +35,9 @@ impl Query for Queries {
         &self,
         request: Request<proto::NearestRequest>,
     ) -> Result<Response<proto::NearestResponse>, Status> {
-        let deadline = deadline(request.metadata(), limits::NEAREST_DEADLINE);
-        nearest(&self.service, request.into_inner(), deadline).map(Response::new)
+        let patience = Patience::of(&self.service, request.metadata())?;
+        let asked = patience.request(&self.service, Class::Nearest);
+        nearest(&self.service, request.into_inner(), asked).await.map(Response::new)
     }
 
     async fn nearest_stream(
@@ -40,22 +45,22 @@ impl Query for Queries {
         request: Request<Streaming<proto::NearestRequest>>,
     ) -> Result<Response<Self::NearestStreamStream>, Status> {
         let service = Arc::clone(&self.service);
-        // A question that cannot be answered says so in its place; the stream goes on.
-        let answers = request.into_inner().map(move |question| {
-            let question = question?;
-            let request_id = question.request_id;
-            Ok(nearest(&service, question, limits::NEAREST_DEADLINE).unwrap_or_else(|status| proto::NearestResponse {
-                request_id,
-                error: status.message().to_owned(),
-                ..proto::NearestResponse::default()
-            }))
+        // The deadline of the call is that of the whole stream; each question has the one of its class.
+        let patience = Patience { deadline: None, ..Patience::of(&service, request.metadata())? };
+        let clock = Arc::clone(&service.seats);
+        let questions = Ahead::of(request.into_inner(), move || clock.now());
+        // No task for a question: what is there is answered at once, and leaves in as few frames as hold it.
+        let answers = questions.then(move |(read_at, question)| {
+            let (service, asked) = (Arc::clone(&service), Patience { read_at, ..patience });
+            async move { answer_in_place(&service, question?, asked).await }
         });
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn within(&self, request: Request<proto::WithinRequest>) -> Result<Response<proto::WithinResponse>, Status> {
-        let deadline = deadline(request.metadata(), limits::WITHIN_DEADLINE);
-        within(&self.service, request.into_inner(), deadline).map(Response::new)
+        let patience = Patience::of(&self.service, request.metadata())?;
+        let asked = patience.request(&self.service, Class::Within);
+        within(&self.service, request.into_inner(), asked).await.map(Response::new)
     }
 
     async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -63,10 +68,31 @@ impl Query for Queries {
     }
 }
 
-/// gRPC's own deadline, where the caller set a shorter one than `default` or up to the longest allowed.
-fn deadline(metadata: &MetadataMap, default: Duration) -> Duration {
-    let asked = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout);
-    asked.map_or(default, |asked| asked.min(limits::DEADLINE_MAX))
+/// When the request was read, how long its caller will wait (gRPC's own deadline), and its lane.
+#[derive(Clone, Copy)]
+struct Patience {
+    read_at: Duration,
+    deadline: Option<Duration>,
+    lane: Option<Lane>,
+}
+
+impl Patience {
+    fn of(service: &Service, metadata: &MetadataMap) -> Result<Self, Status> {
+        let text = |name| metadata.get(name).map(|value| String::from_utf8_lossy(value.as_encoded_bytes()));
+        let deadline = text("grpc-timeout").and_then(|text| timeout(&text));
+        let lane = text("muster-lane").map(|text| text.parse().map_err(|error| bad("muster-lane", error)));
+        let deadline = deadline.map(|asked| asked.min(limits::DEADLINE_MAX));
+        Ok(Self { read_at: service.seats.now(), deadline, lane: lane.transpose()? })
+    }
+
+    fn request(&self, service: &Service, class: Class) -> seats::Request {
+        seats::Request {
+            class,
+            lane: self.lane.unwrap_or(class.lane()),
+            read_at: self.read_at,
+            deadline: self.deadline.unwrap_or(service.seats.contract(class).deadline()),
+        }
+    }
 }
 
 /// Up to eight digits and a unit, as in `100m` (gRPC over HTTP/2, "Timeout").
@@ -84,93 +110,116 @@ fn timeout(text: &str) -> Option<Duration> {
     }
 }
 
-fn nearest(
+/// A question that cannot be answered says so in its place; the stream goes on.
+async fn answer_in_place(
     service: &Service,
-    request: proto::NearestRequest,
-    deadline: Duration,
+    question: proto::NearestRequest,
+    patience: Patience,
 ) -> Result<proto::NearestResponse, Status> {
-    let started = Instant::now();
-    let answer = answer_nearest(service, request, deadline);
-    service.metrics.query("nearest", outcome(&answer), started.elapsed());
-    answer
+    let request_id = question.request_id;
+    let answer = nearest(service, question, patience.request(service, Class::Nearest)).await;
+    Ok(answer.unwrap_or_else(|status| proto::NearestResponse {
+        request_id,
+        error: status.message().to_owned(),
+        error_code: status.code().into(),
+        ..proto::NearestResponse::default()
+    }))
 }
 
-fn within(
+async fn nearest(
     service: &Service,
-    request: proto::WithinRequest,
-    deadline: Duration,
-) -> Result<proto::WithinResponse, Status> {
-    let started = Instant::now();
-    let answer = answer_within(service, request, deadline);
-    service.metrics.query("within", outcome(&answer), started.elapsed());
-    answer
-}
-
-fn outcome<T>(answer: &Result<T, Status>) -> &'static str {
-    match answer {
-        Ok(_) => "answered",
-        Err(status) if status.code() == tonic::Code::DeadlineExceeded => "out_of_time",
-        Err(_) => "refused",
-    }
-}
-
-fn answer_nearest(
-    service: &Service,
-    request: proto::NearestRequest,
-    deadline: Duration,
+    question: proto::NearestRequest,
+    request: seats::Request,
 ) -> Result<proto::NearestResponse, Status> {
-    let mut ask = NearestAsk::new(place("centre", request.centre)?).filter(filter(request.filter, service)?);
-    if request.k > 0 {
-        ask = ask.k(request.k as usize).map_err(of_ask)?;
-    }
-    if let Some(metres) = request.max_distance_m {
-        ask = ask.max_distance_m(metres).map_err(of_ask)?;
-    }
-    if request.explain {
-        ask = ask.explain(Explain::Name);
-    }
+    let (request_id, degrades) = (question.request_id, question.allow_degraded);
+    let ask = understood(service, request, nearest_ask(service, question))?;
     let live = service.engine.live();
-    let answer = live.nearest(&ask, deadline).map_err(out_of_time)?;
+    let degraded = degrades.then_some(|left| live.nearest_degraded(&ask, left));
+    let search = |left| live.nearest(&ask, left).map(Found::from);
+    let (answer, sending) = service.search(request, search, degraded).await.map_err(unanswered)?;
+    let (searched_m, answer) = (answer.searched_m, answer.nearest);
     let units = answer.found.iter().filter_map(|one| {
         let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
         Some(found(service, &view, answer.as_of, Some((one.distance_m, one.bearing_deg))))
     });
-    Ok(proto::NearestResponse {
+    let response = proto::NearestResponse {
         units: units.collect(),
         omitted: omitted(&answer.omitted),
         as_of_ms: answer.as_of.unix_ms(),
-        degraded: false,
-        request_id: request.request_id,
+        degraded: searched_m.is_some(),
+        request_id,
         error: String::new(),
         alarms: service.alarms().into_iter().map(String::from).collect(),
-    })
+        searched_m,
+        error_code: 0,
+    };
+    drop(sending);
+    Ok(response)
 }
 
-fn answer_within(
+fn nearest_ask(service: &Service, question: proto::NearestRequest) -> Result<NearestAsk, Status> {
+    let mut ask = NearestAsk::new(place("centre", question.centre)?).filter(filter(question.filter, service)?);
+    if question.k > 0 {
+        ask = ask.k(question.k as usize).map_err(of_ask)?;
+    }
+    if let Some(metres) = question.max_distance_m {
+        ask = ask.max_distance_m(metres).map_err(of_ask)?;
+    }
+    Ok(if question.explain { ask.explain(Explain::Name) } else { ask })
+}
+
+async fn within(
     service: &Service,
-    request: proto::WithinRequest,
-    deadline: Duration,
+    question: proto::WithinRequest,
+    request: seats::Request,
 ) -> Result<proto::WithinResponse, Status> {
-    let mut ask = WithinAsk::new(area(request.area)?).filter(filter(request.filter, service)?);
-    if request.limit > 0 {
-        ask = ask.limit(request.limit as usize).map_err(of_ask)?;
-    }
-    if !request.next.is_empty() {
-        ask = ask.after(UnitName::new(&request.next).map_err(|error| bad("next", error))?);
-    }
+    let ask = understood(service, request, within_ask(service, question))?;
     let live = service.engine.live();
-    let answer = live.within(&ask, deadline).map_err(out_of_time)?;
+    let (answer, sending) =
+        service.search(request, |left| live.within(&ask, left), whole::<query::Within>()).await.map_err(unanswered)?;
     let units = answer.found.iter().filter_map(|one| {
         let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
         Some(found(service, &view, answer.as_of, one.distance_m.zip(one.bearing_deg)))
     });
-    Ok(proto::WithinResponse {
+    let response = proto::WithinResponse {
         units: units.collect(),
         omitted: omitted(&answer.omitted),
         as_of_ms: answer.as_of.unix_ms(),
         next: answer.next.map(|name| name.to_string()).unwrap_or_default(),
         alarms: service.alarms().into_iter().map(String::from).collect(),
-    })
+    };
+    drop(sending);
+    Ok(response)
+}
+
+fn within_ask(service: &Service, question: proto::WithinRequest) -> Result<WithinAsk, Status> {
+    let mut ask = WithinAsk::new(area(question.area)?).filter(filter(question.filter, service)?);
+    if question.limit > 0 {
+        ask = ask.limit(question.limit as usize).map_err(of_ask)?;
+    }
+    if !question.next.is_empty() {
+        ask = ask.after(UnitName::new(&question.next).map_err(|error| bad("next", error))?);
+    }
+    Ok(ask)
+}
+
+/// Counts a question that cannot be answered.
+fn understood<T>(service: &Service, request: seats::Request, ask: Result<T, Status>) -> Result<T, Status> {
+    if ask.is_err() {
+        service.figures.ended(request.class, request.lane, Outcome::Bad);
+    }
+    ask
+}
+
+fn unanswered(unanswered: Unanswered) -> Status {
+    let Unanswered::Overloaded { retry_after, .. } = unanswered else {
+        return Status::deadline_exceeded(unanswered.to_string());
+    };
+    let mut status = Status::resource_exhausted(unanswered.to_string());
+    let ms = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX).max(1);
+    // The word by which gRPC clients with a retry policy wait.
+    status.metadata_mut().insert("grpc-retry-pushback-ms", ms.into());
+    status
 }
 
 fn omitted(omitted: &query::Omitted) -> Vec<proto::Omitted> {
@@ -185,10 +234,6 @@ fn bad(field: &str, problem: impl std::fmt::Display) -> Status {
 
 fn of_ask(error: AskError) -> Status {
     Status::invalid_argument(error.to_string())
-}
-
-fn out_of_time(error: query::QueryError) -> Status {
-    Status::deadline_exceeded(error.to_string())
 }
 
 fn place(field: &str, place: Option<proto::Place>) -> Result<Position, Status> {

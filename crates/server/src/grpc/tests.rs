@@ -76,3 +76,127 @@ async fn a_bad_question_says_so_in_its_place_and_the_stream_goes_on() {
     assert_eq!(answers[1].as_ref().unwrap(), &(2, String::new()));
     server.stop().await;
 }
+
+/// Takes every seat that there is, and keeps them.
+async fn full(server: &Server) -> Vec<crate::seats::Seat> {
+    let (service, mut held) = (server.service(), Vec::new());
+    let emergency = crate::seats::Request {
+        class: query::Class::Nearest,
+        lane: query::Lane::Emergency,
+        read_at: service.seats.now(),
+        deadline: std::time::Duration::from_secs(3_600),
+    };
+    for _ in 0..Config::default().contract.room().seats_in_all() {
+        held.push(service.seats.take(emergency).await.ok().unwrap());
+    }
+    held
+}
+
+/// Nobody is served before its deadline: a search takes a minute by the average.
+async fn overloaded(server: &Server) -> Vec<crate::seats::Seat> {
+    server.service().seats.suppose(query::Class::Nearest, std::time::Duration::from_secs(60));
+    server.service().seats.suppose(query::Class::Within, std::time::Duration::from_secs(60));
+    full(server).await
+}
+
+fn nearest_ask(request_id: u64) -> proto::NearestRequest {
+    proto::NearestRequest { centre: centre(), k: 1, request_id, ..Default::default() }
+}
+
+fn in_lane<T>(lane: &'static str, message: T) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.metadata_mut().insert("muster-lane", lane.parse().unwrap());
+    request
+}
+
+#[tokio::test]
+async fn in_overload_a_query_is_refused_at_once_and_an_emergency_waits_for_a_seat() {
+    let (server, channel) = started().await;
+    let seats = overloaded(&server).await;
+    let mut query = QueryClient::new(channel);
+    let refused = query.nearest(nearest_ask(1)).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::ResourceExhausted, "{refused:?}");
+    assert!(refused.metadata().get("grpc-retry-pushback-ms").is_some());
+    let circle = within_request::Area::Circle(proto::Circle { centre: centre(), radius_m: 50.0 });
+    let ask = proto::WithinRequest { area: Some(circle), ..Default::default() };
+    assert_eq!(query.within(ask).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    // The stream says so for each question, in its place.
+    let asks = [nearest_ask(2), proto::NearestRequest { allow_degraded: true, ..nearest_ask(3) }, nearest_ask(4)];
+    let answers = query.nearest_stream(tokio_stream::iter(asks)).await.unwrap().into_inner();
+    let answers: Vec<_> =
+        answers.map(|one| one.map(|one| (one.request_id, one.error_code, one.degraded))).collect().await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers, [(2, 8, false), (3, 0, true), (4, 8, false)]);
+    // An emergency waits as long as its deadline allows, and is served with the first free seat.
+    let mut asking = query.clone();
+    let emergency = tokio::spawn(async move {
+        let mut ask = in_lane("emergency", nearest_ask(5));
+        ask.set_timeout(std::time::Duration::from_secs(10));
+        asking.nearest(ask).await
+    });
+    while server.service().seats.taken().1[0] == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(seats);
+    assert_eq!(emergency.await.unwrap().unwrap().into_inner().request_id, 5);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_in_the_queue_is_deadline_exceeded() {
+    let (server, channel) = started().await;
+    let seats = full(&server).await;
+    let mut query = QueryClient::new(channel);
+    let late = query.nearest(in_lane("emergency", nearest_ask(1))).await.unwrap_err();
+    assert_eq!(late.code(), tonic::Code::DeadlineExceeded, "{late:?}");
+    drop(seats);
+    let wrong = query.nearest(in_lane("urgent", nearest_ask(2))).await.unwrap_err();
+    assert_eq!(wrong.code(), tonic::Code::InvalidArgument);
+    assert!(wrong.message().contains("`muster-lane`") && wrong.message().contains("urgent"), "{wrong:?}");
+    assert_eq!(query.nearest(nearest_ask(3)).await.unwrap().into_inner().request_id, 3, "and then all is well");
+    server.stop().await;
+}
+
+/// The bytes of `asks` as a client sends them in one go.
+fn framed(asks: impl Iterator<Item = proto::NearestRequest>) -> bytes::Bytes {
+    let mut burst = Vec::new();
+    for ask in asks {
+        burst.push(0);
+        burst.extend((prost::Message::encoded_len(&ask) as u32).to_be_bytes());
+        prost::Message::encode(&ask, &mut burst).unwrap();
+    }
+    burst.into()
+}
+
+#[tokio::test]
+async fn a_burst_of_a_thousand_questions_is_answered_with_few_writes_and_in_order() {
+    use super::stubs::query_server::QueryServer;
+    use tower::ServiceExt;
+    let (server, _) = started().await;
+    let burst = framed((0..1_000).map(nearest_ask));
+    // The request body never ends: an answer that waited for more would never come.
+    let endless = tokio_stream::once(Ok::<_, std::io::Error>(burst)).chain(tokio_stream::pending());
+    let request = axum::http::Request::post("/muster.v1.Query/NearestStream")
+        .header("content-type", "application/grpc")
+        .body(axum::body::Body::from_stream(endless))
+        .unwrap();
+    let service = QueryServer::new(super::queries::Queries { service: std::sync::Arc::clone(server.service()) });
+    let response = service.oneshot(request).await.unwrap();
+    let mut answers = axum::body::Body::new(response.into_body()).into_data_stream();
+    let (mut bytes, mut writes, mut ids) = (Vec::new(), 0, Vec::new());
+    while ids.len() < 1_000 {
+        bytes.extend(answers.next().await.unwrap().unwrap());
+        writes += 1;
+        while let Some((head, rest)) = bytes.split_at_checked(5) {
+            let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]) as usize;
+            let Some(message) = rest.get(..length) else { break };
+            let answer: proto::NearestResponse = prost::Message::decode(message).unwrap();
+            assert_eq!(answer.error, "");
+            ids.push(answer.request_id);
+            bytes.drain(..5 + length);
+        }
+    }
+    assert!(ids.is_sorted(), "in the order of the questions");
+    assert!(writes <= 4, "{writes} writes");
+    server.stop().await;
+}

@@ -1,48 +1,69 @@
 //! What nearest, within and the list of units ask in common.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequestParts, rejection::JsonRejection};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use geodesy::Datum;
+use http_body::{Frame, SizeHint};
 use model::{Position, limits};
-use query::{AskError, Filter, Include};
+use query::{AskError, Class, Filter, Include, Lane};
+use serde::Serialize;
 
 use super::params::Params;
 use super::problem::Problem;
+use crate::figures::Outcome;
 use crate::run::Service;
+use crate::search::Sending;
+use crate::seats::Request;
 
-/// When the request was read and how long its caller will wait (`Muster-Deadline-Ms`).
+/// When the request was read, how long its caller will wait (`Muster-Deadline-Ms`), and its lane (`Muster-Lane`).
 pub(crate) struct Patience {
-    started: Instant,
-    asked: Option<Duration>,
+    read_at: Duration,
+    deadline: Option<Duration>,
+    lane: Option<Lane>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Patience {
+impl FromRequestParts<Arc<Service>> for Patience {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        const HEADER: &str = "muster-deadline-ms";
-        let started = Instant::now();
-        let Some(value) = parts.headers.get(HEADER) else { return Ok(Self { started, asked: None }) };
-        let text = String::from_utf8_lossy(value.as_bytes());
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Problem> {
+        let read_at = service.seats.now();
+        let header = |name| parts.headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()));
         let max = limits::DEADLINE_MAX.as_millis() as u64;
-        let ms = text.parse().ok().filter(|ms| (1..=max).contains(ms));
-        let bad = || Problem::bad("Muster-Deadline-Ms", &text, format!("must be a whole number from 1 to {max}"));
-        Ok(Self { started, asked: Some(Duration::from_millis(ms.ok_or_else(bad)?)) })
+        let deadline = header("muster-deadline-ms").map(|text| {
+            let ms = text.parse().ok().filter(|ms| (1..=max).contains(ms)).map(Duration::from_millis);
+            let rule = format!("must be a whole number from 1 to {max}");
+            ms.ok_or_else(|| Problem::bad("Muster-Deadline-Ms", text, rule))
+        });
+        let lane = header("muster-lane")
+            .map(|text| text.parse::<Lane>().map_err(|error| Problem::bad("Muster-Lane", text, error)));
+        Ok(Self { read_at, deadline: deadline.transpose()?, lane: lane.transpose()? })
     }
 }
 
 impl Patience {
-    /// What is left of the deadline, of `default` where the caller set none.
-    pub(crate) fn left(&self, default: Duration) -> Duration {
-        self.asked.unwrap_or(default).saturating_sub(self.started.elapsed())
+    /// The body has been read too: a slow sender does not use up the time of the search.
+    pub(crate) fn body_read(self, service: &Service) -> Self {
+        Self { read_at: service.seats.now(), ..self }
     }
 
-    pub(crate) fn spent(&self) -> Duration {
-        self.started.elapsed()
+    /// What the caller wants of a query of `class`.
+    pub(crate) fn request(&self, service: &Service, class: Class) -> Request {
+        Request {
+            class,
+            lane: self.lane.unwrap_or(class.lane()),
+            read_at: self.read_at,
+            deadline: self.deadline.unwrap_or(service.seats.contract(class).deadline()),
+        }
     }
 }
 
@@ -103,18 +124,40 @@ pub(crate) fn json<T>(body: Result<axum::Json<T>, JsonRejection>) -> Result<T, P
     })
 }
 
-/// Answers and refusals by class, for the histograms.
-pub(crate) fn observed<T>(
-    service: &Arc<Service>,
-    class: &'static str,
-    patience: &Patience,
-    answer: Result<T, Problem>,
-) -> Result<T, Problem> {
-    let outcome = match &answer {
-        Ok(_) => "answered",
-        Err(problem) if problem.status() == 504 => "out_of_time",
-        Err(_) => "refused",
-    };
-    service.metrics.query(class, outcome, patience.spent());
-    answer
+/// Counts a question that cannot be answered.
+pub(crate) fn understood<T>(service: &Service, request: Request, ask: Result<T, Problem>) -> Result<T, Problem> {
+    if ask.is_err() {
+        service.figures.ended(request.class, request.lane, Outcome::Bad);
+    }
+    ask
+}
+
+/// The answer as bytes. Its seat is free once they are made; its time ends when the connection has taken them.
+pub(crate) fn sent<T: Serialize>(answer: &T, sending: Sending) -> Response {
+    let bytes = serde_json::to_vec(answer).expect("an answer is made of plain values");
+    let body = Body::new(Told { bytes: Some(bytes.into()), _sending: sending.made() });
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// A body of one piece that is dropped when the connection has taken it.
+struct Told {
+    bytes: Option<Bytes>,
+    _sending: Sending,
+}
+
+impl http_body::Body for Told {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.as_ref().map_or(0, Bytes::len) as u64)
+    }
 }

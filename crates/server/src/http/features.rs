@@ -24,6 +24,12 @@ pub(crate) struct Collection {
     #[schema(value_type = String, example = "wgs84")]
     pub(crate) datum: &'static str,
     pub(crate) features: Vec<Feature>,
+    /// With `allow_degraded=true` in overload: the answer is complete within `searched_m`, and knows nothing beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<bool>,
+    /// How far a degraded answer looked, in metres.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) searched_m: Option<f64>,
     /// How many units were left out, by reason. Nearest: those nearer than the farthest fresh unit of a full answer;
     /// of an answer with fewer than `k` fresh ones, all within reach.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -160,6 +166,8 @@ impl<'a> Maker<'a> {
             alarms: self.service.alarms(),
             datum: self.datum.as_str(),
             features,
+            degraded: None,
+            searched_m: None,
             omitted: None,
             explained: None,
             candidates: None,

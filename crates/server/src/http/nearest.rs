@@ -1,16 +1,17 @@
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
 use engine::UnitView;
-use model::limits;
-use query::{Explain, NearestAsk};
+use geodesy::Datum;
+use query::{Class, Explain, NearestAsk};
 
-use super::ask::{Patience, datum, filter, observed, of_ask, place};
+use super::ask::{Patience, datum, filter, of_ask, place, sent, understood};
 use super::features::{Collection, Explained, Maker};
 use super::params::Params;
 use super::problem::Problem;
 use crate::run::Service;
+use crate::search::Found;
 
 /// What an answer says about its candidates while nobody told us who is on duty.
 const CANDIDATES: &str =
@@ -35,12 +36,14 @@ const CANDIDATES: &str =
         ("max_age_s" = Option<f64>, Query, description = "Leave out older fixes; seconds, above 0"),
         ("max_distance_m" = Option<f64>, Query, description = "Leave out what is farther; metres, above 0"),
         ("explain" = Option<bool>, Query, description = "Name those left out, at most 100"),
-        ("allow_degraded" = Option<bool>, Query, description = "Accepted; the server never degrades answers yet"),
+        ("allow_degraded" = Option<bool>, Query, description = "When the query would be refused: answer it within `searched_m` metres only, with `degraded`: true. What is in that circle is complete"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 100"),
+        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default dispatch. Anyone may name any lane until there is log-on"),
     ),
     responses(
         (status = 200, body = Collection),
         (status = 400, body = Problem, description = "A parameter cannot be used; `field` and `value` name it"),
+        (status = 503, body = Problem, description = "Overloaded: refused before any work; `Retry-After` says when to ask again"),
         (status = 504, body = Problem, description = "Out of time: never a shorter answer"),
     )
 )]
@@ -48,30 +51,52 @@ pub(crate) async fn nearest(
     State(service): State<Arc<Service>>,
     patience: Patience,
     params: Params,
-) -> Result<Json<Collection>, Problem> {
-    let answer = answer(&service, &patience, params);
-    observed(&service, "nearest", &patience, answer).map(Json)
+) -> Result<Response, Problem> {
+    let request = patience.request(&service, Class::Nearest);
+    let asked = understood(&service, request, Asked::of(&service, params))?;
+    let live = service.engine.live();
+    let degraded = (asked.overload == Overload::Degrade).then_some(|left| live.nearest_degraded(&asked.ask, left));
+    let (found, sending) =
+        service.search(request, |left| live.nearest(&asked.ask, left).map(Found::from), degraded).await?;
+    Ok(sent(&answer(&service, &asked, &found), sending))
 }
 
-fn answer(service: &Service, patience: &Patience, mut params: Params) -> Result<Collection, Problem> {
-    let datum = datum(&mut params)?;
-    let centre = place(&mut params, datum)?;
-    let mut ask = NearestAsk::new(centre).filter(filter(&mut params, service)?);
-    if let Some(k) = params.parsed("k")? {
-        ask = ask.k(k).map_err(|error| of_ask(&error))?;
+/// What its caller takes when a query cannot be answered in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overload {
+    Refuse,
+    Degrade,
+}
+
+struct Asked {
+    ask: NearestAsk,
+    datum: Datum,
+    explain: Explain,
+    overload: Overload,
+}
+
+impl Asked {
+    fn of(service: &Service, mut params: Params) -> Result<Self, Problem> {
+        let datum = datum(&mut params)?;
+        let centre = place(&mut params, datum)?;
+        let mut ask = NearestAsk::new(centre).filter(filter(&mut params, service)?);
+        if let Some(k) = params.parsed("k")? {
+            ask = ask.k(k).map_err(|error| of_ask(&error))?;
+        }
+        if let Some(metres) = params.parsed("max_distance_m")? {
+            ask = ask.max_distance_m(metres).map_err(|error| of_ask(&error))?;
+        }
+        let explain = if params.parsed("explain")?.unwrap_or(false) { Explain::Name } else { Explain::Count };
+        let degrades = params.parsed("allow_degraded")?.unwrap_or(false);
+        params.finish()?;
+        let overload = if degrades { Overload::Degrade } else { Overload::Refuse };
+        Ok(Self { ask: ask.explain(explain), datum, explain, overload })
     }
-    if let Some(metres) = params.parsed("max_distance_m")? {
-        ask = ask.max_distance_m(metres).map_err(|error| of_ask(&error))?;
-    }
-    let explains = params.parsed("explain")?.unwrap_or(false);
-    let _: Option<bool> = params.parsed("allow_degraded")?;
-    params.finish()?;
-    if explains {
-        ask = ask.explain(Explain::Name);
-    }
-    let live = service.engine.live();
-    let found = live.nearest(&ask, patience.left(limits::NEAREST_DEADLINE))?;
-    let maker = Maker::new(service, found.as_of, datum);
+}
+
+fn answer(service: &Service, asked: &Asked, found: &Found) -> Collection {
+    let (live, searched_m, found) = (service.engine.live(), found.searched_m, &found.nearest);
+    let maker = Maker::new(service, found.as_of, asked.datum);
     let features = found.found.iter().filter_map(|one| {
         let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
         Some(maker.feature(&view, Some((one.distance_m, one.bearing_deg))))
@@ -79,7 +104,9 @@ fn answer(service: &Service, patience: &Patience, mut params: Params) -> Result<
     let mut answer = maker.collection(features.collect(), None);
     answer.omitted = Some(found.omitted.iter().map(|(reason, units)| (reason.as_str(), units)).collect());
     answer.candidates = Some(CANDIDATES);
-    answer.explained = explains.then(|| {
+    answer.degraded = searched_m.map(|_| true);
+    answer.searched_m = searched_m;
+    answer.explained = (asked.explain == Explain::Name).then(|| {
         let named = found.omitted.named().iter();
         named
             .filter_map(|(unit, reason)| {
@@ -87,5 +114,5 @@ fn answer(service: &Service, patience: &Patience, mut params: Params) -> Result<
             })
             .collect()
     });
-    Ok(answer)
+    answer
 }

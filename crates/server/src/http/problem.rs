@@ -1,9 +1,13 @@
+use std::num::NonZeroU32;
+
 use axum::extract::OriginalUri;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ingest::NotSettled;
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use crate::search::Unanswered;
 
 /// An error as RFC 9457 problem details. `field` and `value` name what was wrong.
 #[derive(Debug, Clone, Serialize, ToSchema)]
@@ -23,12 +27,17 @@ pub(crate) struct Problem {
     /// Its value as sent, shortened.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
+    /// Seconds after which another try makes sense; also the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    retry_after_s: Option<NonZeroU32>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, word: &str, title: &'static str, detail: impl ToString) -> Self {
         let kind = format!("urn:muster:problem:{word}");
-        Self { kind, title, status: status.as_u16(), detail: detail.to_string(), field: None, value: None }
+        let (status, detail) = (status.as_u16(), detail.to_string());
+        Self { kind, title, status, detail, field: None, value: None, retry_after_s: None }
     }
 
     /// A parameter or member that cannot be used.
@@ -62,24 +71,32 @@ impl Problem {
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }
-
-    pub(crate) const fn status(&self) -> u16 {
-        self.status
-    }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_string(&self).expect("a problem is made of plain values");
-        (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.get().into());
+        }
+        response
     }
 }
 
-impl From<query::QueryError> for Problem {
-    fn from(error: query::QueryError) -> Self {
-        let title = "Out of time";
-        Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", title, error)
+impl From<Unanswered> for Problem {
+    fn from(unanswered: Unanswered) -> Self {
+        let Unanswered::Overloaded { retry_after, .. } = unanswered else {
+            let title = "Out of time";
+            return Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline-exceeded", title, unanswered);
+        };
+        let title = "The server is overloaded";
+        let mut problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", title, unanswered);
+        // The header knows whole seconds only.
+        let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+        problem.retry_after_s = NonZeroU32::new(seconds);
+        problem
     }
 }
 

@@ -6,10 +6,12 @@ use axum::Json;
 use axum::extract::State;
 use journal::{Log, Status};
 use model::limits;
+use query::Class;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::ages_of;
+use crate::figures::LaneStats;
 use crate::run::Service;
 
 /// The state of the whole, for people at a screen. Made at most once a second.
@@ -30,11 +32,27 @@ pub(crate) struct Stats {
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     journal: JournalStats,
+    /// Queries since the start, by class and lane.
+    queries: Vec<ClassStats>,
     /// Units by kind.
     #[schema(value_type = BTreeMap<String, usize>)]
     by_kind: BTreeMap<&'static str, usize>,
     /// Seconds; null without a place.
     pub(crate) fix_age_s: Option<AgeQuantiles>,
+}
+
+/// One class of queries, and how its contract is kept.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct ClassStats {
+    /// nearest or within.
+    #[schema(value_type = String)]
+    class: &'static str,
+    /// 99 of 100 answers ought to take no longer.
+    objective_ms: u64,
+    /// No answer is given after it, unless the caller sets another.
+    deadline_ms: u64,
+    /// Those that were used.
+    lanes: Vec<LaneStats>,
 }
 
 /// How the journal is.
@@ -114,8 +132,19 @@ fn measure(service: &Service) -> Stats {
         emergencies: live.emergencies().count(),
         alarms: service.alarms(),
         journal: journal(service),
+        queries: Class::ALL.map(|class| contract(service, class)).to_vec(),
         by_kind,
         fix_age_s: quantile(0.5).zip(quantile(0.99)).map(|(p50, p99)| AgeQuantiles { p50: *p50, p99: *p99 }),
+    }
+}
+
+fn contract(service: &Service, class: Class) -> ClassStats {
+    let contract = service.seats.contract(class);
+    ClassStats {
+        class: class.as_str(),
+        objective_ms: contract.objective().as_millis() as u64,
+        deadline_ms: contract.deadline().as_millis() as u64,
+        lanes: service.figures.lanes(class),
     }
 }
 

@@ -4,16 +4,19 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use geodesy::Datum;
 use model::{DeviceId, OrganisationName, Status, Unit, UnitKind, UnitName, limits};
+use query::Class;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::ask::json;
+use super::ask::{Patience, json, sent, understood};
 use super::features::{Collection, Feature, Maker};
 use super::params::Params;
 use super::problem::Problem;
 use crate::run::Service;
+use crate::search::whole;
 
 /// A unit as it is written.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -76,40 +79,74 @@ fn name_of(text: &str) -> Result<UnitName, Problem> {
         ("org" = Option<String>, Query, description = "Only of these organisations"),
         ("limit" = Option<u32>, Query, description = "Features on a page, 1 to 1000; default 1000"),
         ("next" = Option<String>, Query, description = "The `next` of the page before"),
+        ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 250"),
+        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. Anyone may name any lane until there is log-on"),
     ),
-    responses((status = 200, body = Collection), (status = 400, body = Problem))
+    responses(
+        (status = 200, body = Collection),
+        (status = 400, body = Problem),
+        (status = 503, body = Problem, description = "Overloaded: refused before any work; `Retry-After` says when to ask again"),
+        (status = 504, body = Problem, description = "Out of time: never a shorter answer"),
+    )
 )]
-pub(crate) async fn list(State(service): State<Arc<Service>>, mut params: Params) -> Result<Json<Collection>, Problem> {
-    let kinds: Vec<UnitKind> = params.words("kind")?;
-    let organisations: Vec<String> = params.words("org")?;
-    let limit = params.parsed("limit")?.unwrap_or(limits::PAGE_FEATURES_MAX);
-    if !(1..=limits::PAGE_FEATURES_MAX).contains(&limit) {
-        return Err(Problem::bad("limit", limit, format!("must be 1 to {}", limits::PAGE_FEATURES_MAX)));
-    }
-    let mut after = params.text("next")?.map(|text| name_of(&text)).transpose()?;
-    params.finish()?;
-    let live = service.engine.live();
-    let maker = Maker::new(&service, live.now(), Datum::Wgs84);
-    let wanted = |unit: &Unit| {
-        let in_organisation =
-            || unit.organisation.as_ref().is_some_and(|org| organisations.iter().any(|one| one == org.as_str()));
-        (kinds.is_empty() || kinds.contains(&unit.kind)) && (organisations.is_empty() || in_organisation())
-    };
-    let mut features = Vec::new();
-    loop {
-        let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
-        let Some(last) = page.last() else { break };
-        after = Some(last.unit.name.clone());
-        for view in page.iter().filter(|view| wanted(&view.unit)) {
-            if features.len() == limit {
-                let last: Option<&Feature> = features.last();
-                let next = last.map(|feature| feature.name().to_owned());
-                return Ok(Json(maker.collection(features, next)));
-            }
-            features.push(maker.feature(view, None));
+pub(crate) async fn list(
+    State(service): State<Arc<Service>>,
+    patience: Patience,
+    params: Params,
+) -> Result<Response, Problem> {
+    let request = patience.request(&service, Class::Within);
+    let page = understood(&service, request, Page::of(params))?;
+    let (answer, sending) = service.search(request, |_| Ok(page.collect(&service)), whole::<Collection>()).await?;
+    Ok(sent(&answer, sending))
+}
+
+/// Which units are listed.
+struct Page {
+    kinds: Vec<UnitKind>,
+    organisations: Vec<String>,
+    limit: usize,
+    after: Option<UnitName>,
+}
+
+impl Page {
+    fn of(mut params: Params) -> Result<Self, Problem> {
+        let kinds = params.words("kind")?;
+        let organisations = params.words("org")?;
+        let limit = params.parsed("limit")?.unwrap_or(limits::PAGE_FEATURES_MAX);
+        if !(1..=limits::PAGE_FEATURES_MAX).contains(&limit) {
+            return Err(Problem::bad("limit", limit, format!("must be 1 to {}", limits::PAGE_FEATURES_MAX)));
         }
+        let after = params.text("next")?.map(|text| name_of(&text)).transpose()?;
+        params.finish()?;
+        Ok(Self { kinds, organisations, limit, after })
     }
-    Ok(Json(maker.collection(features, None)))
+
+    fn has(&self, unit: &Unit) -> bool {
+        let in_organisation =
+            || unit.organisation.as_ref().is_some_and(|org| self.organisations.iter().any(|one| one == org.as_str()));
+        (self.kinds.is_empty() || self.kinds.contains(&unit.kind))
+            && (self.organisations.is_empty() || in_organisation())
+    }
+
+    fn collect(&self, service: &Service) -> Collection {
+        let live = service.engine.live();
+        let maker = Maker::new(service, live.now(), Datum::Wgs84);
+        let (mut features, mut after) = (Vec::new(), self.after.clone());
+        loop {
+            let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
+            let Some(last) = page.last() else { break };
+            after = Some(last.unit.name.clone());
+            for view in page.iter().filter(|view| self.has(&view.unit)) {
+                if features.len() == self.limit {
+                    let last: Option<&Feature> = features.last();
+                    let next = last.map(|feature| feature.name().to_owned());
+                    return maker.collection(features, next);
+                }
+                features.push(maker.feature(view, None));
+            }
+        }
+        maker.collection(features, None)
+    }
 }
 
 /// One unit and where it is.

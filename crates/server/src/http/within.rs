@@ -3,18 +3,20 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::response::Response;
 use engine::UnitView;
 use geodesy::{Area, Datum, Vertex};
-use model::{Position, UnitName, limits};
-use query::WithinAsk;
+use model::{Position, UnitName};
+use query::{Class, Within, WithinAsk};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::ask::{Patience, datum, filter, json, observed, of_ask};
+use super::ask::{Patience, datum, filter, json, of_ask, sent, understood};
 use super::features::{Collection, Maker};
 use super::params::Params;
 use super::problem::Problem;
 use crate::run::Service;
+use crate::search::whole;
 
 /// An area: a GeoJSON Polygon or MultiPolygon (first ring outline, others holes), or a Point with `radius_m`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -63,12 +65,14 @@ pub(crate) enum Place {
         ("limit" = Option<u32>, Query, description = "Features on a page, 1 to 1000; default 1000"),
         ("next" = Option<String>, Query, description = "The `next` of the page before"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 250"),
+        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. Anyone may name any lane until there is log-on"),
     ),
     request_body = AreaBody,
     responses(
         (status = 200, body = Collection),
         (status = 400, body = Problem, description = "The area or a parameter cannot be used"),
         (status = 413, body = Problem, description = "The body is longer than 1 MiB"),
+        (status = 503, body = Problem, description = "Overloaded: refused before any work; `Retry-After` says when to ask again"),
         (status = 504, body = Problem, description = "Out of time: never a shorter answer"),
     )
 )]
@@ -77,12 +81,16 @@ pub(crate) async fn within(
     patience: Patience,
     params: Params,
     body: Result<Json<AreaBody>, JsonRejection>,
-) -> Result<Json<Collection>, Problem> {
-    let answer = json(body).and_then(|area| answer(&service, &patience, params, area));
-    observed(&service, "within", &patience, answer).map(Json)
+) -> Result<Response, Problem> {
+    let request = patience.body_read(&service).request(&service, Class::Within);
+    let asked = json(body).and_then(|area| asked(&service, params, area));
+    let (ask, datum) = understood(&service, request, asked)?;
+    let live = service.engine.live();
+    let (found, sending) = service.search(request, |left| live.within(&ask, left), whole::<Within>()).await?;
+    Ok(sent(&answer(&service, datum, found), sending))
 }
 
-fn answer(service: &Service, patience: &Patience, mut params: Params, area: AreaBody) -> Result<Collection, Problem> {
+fn asked(service: &Service, mut params: Params, area: AreaBody) -> Result<(WithinAsk, Datum), Problem> {
     let datum = datum(&mut params)?;
     let mut ask = WithinAsk::new(area_of(area, datum)?).filter(filter(&mut params, service)?);
     if let Some(limit) = params.parsed("limit")? {
@@ -92,8 +100,11 @@ fn answer(service: &Service, patience: &Patience, mut params: Params, area: Area
         ask = ask.after(UnitName::new(&next).map_err(|error| Problem::bad("next", &next, error))?);
     }
     params.finish()?;
+    Ok((ask, datum))
+}
+
+fn answer(service: &Service, datum: Datum, found: Within) -> Collection {
     let live = service.engine.live();
-    let found = live.within(&ask, patience.left(limits::WITHIN_DEADLINE))?;
     let maker = Maker::new(service, found.as_of, datum);
     let features = found.found.iter().filter_map(|one| {
         let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
@@ -101,7 +112,7 @@ fn answer(service: &Service, patience: &Patience, mut params: Params, area: Area
     });
     let mut answer = maker.collection(features.collect(), found.next.map(|name| name.to_string()));
     answer.omitted = Some(found.omitted.iter().map(|(reason, units)| (reason.as_str(), units)).collect());
-    Ok(answer)
+    answer
 }
 
 fn area_of(body: AreaBody, datum: Datum) -> Result<Area, Problem> {

@@ -1,0 +1,118 @@
+//! The contract over a real socket. Overload is made by holding every seat, not by load.
+
+use std::net::SocketAddr;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use query::{Class, Lane};
+use serde_json::Value;
+
+use crate::Server;
+use crate::config::{Config, Data};
+use crate::figures::Outcome;
+use crate::search::whole;
+use crate::seats::{Request, Seat};
+
+/// Status, `Retry-After` and body of one question.
+type Answer = (u16, Option<String>, Value);
+
+async fn ask(http: SocketAddr, path: &'static str, headers: &'static [(&'static str, &'static str)]) -> Answer {
+    let asked = tokio::task::spawn_blocking(move || {
+        let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).build());
+        let mut request = agent.get(format!("http://{http}{path}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut response = request.call().unwrap();
+        let retry_after = response.headers().get("retry-after").map(|value| value.to_str().unwrap().to_owned());
+        let text = response.body_mut().read_to_string().unwrap();
+        (response.status().as_u16(), retry_after, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    });
+    asked.await.unwrap()
+}
+
+async fn started() -> (Server, SocketAddr) {
+    let config = Config { http: "127.0.0.1:0".parse().unwrap(), grpc: None, data: Data::Off, ..Config::default() };
+    let server = Server::start(&config).await.unwrap();
+    let http = server.addresses().http;
+    (server, http)
+}
+
+/// Takes every seat that there is, and keeps them.
+async fn full(server: &Server) -> Vec<Seat> {
+    let (service, mut held) = (server.service(), Vec::new());
+    let deadline = Duration::from_secs(3_600);
+    for _ in 0..Config::default().contract.room().seats_in_all() {
+        let request = Request { class: Class::Nearest, lane: Lane::Emergency, read_at: service.seats.now(), deadline };
+        held.push(service.seats.take(request).await.ok().unwrap());
+    }
+    held
+}
+
+const NEAREST: &str = "/v1/nearest?lat=22.817&lon=108.366&k=1";
+const DEGRADED: &str = "/v1/nearest?lat=22.817&lon=108.366&k=1&allow_degraded=true";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_overload_a_query_is_refused_with_503_and_the_figures_say_so() {
+    let (server, http) = started().await;
+    for class in Class::ALL {
+        server.service().seats.suppose(class, Duration::from_secs(60));
+    }
+    let seats = full(&server).await;
+    let (status, retry_after, problem) = ask(http, NEAREST, &[]).await;
+    assert_eq!((status, problem["type"].as_str()), (503, Some("urn:muster:problem:overloaded")), "{problem}");
+    let seconds: u64 = retry_after.unwrap().parse().unwrap();
+    assert_eq!(problem["retry_after_s"], seconds);
+    assert_eq!(ask(http, "/v1/units", &[]).await.0, 503, "lists wait like the map");
+    let (status, _, answer) = ask(http, DEGRADED, &[]).await;
+    assert_eq!((status, &answer["degraded"], &answer["searched_m"]), (200, &true.into(), &16_000.0.into()), "{answer}");
+    assert!(answer["as_of"].is_string());
+    drop(seats);
+    let (status, _, answer) = ask(http, DEGRADED, &[]).await;
+    assert_eq!((status, answer.get("degraded")), (200, None), "with a seat the answer is whole: {answer}");
+    let (_, _, stats) = ask(http, "/v1/stats", &[]).await;
+    let nearest = &stats["queries"][0];
+    assert_eq!((&nearest["objective_ms"], &nearest["deadline_ms"]), (&5.into(), &100.into()));
+    let lane = &nearest["lanes"][0];
+    let counts = ["kept", "refused", "degraded", "out_of_time"].map(|word| lane[word].as_u64().unwrap());
+    assert_eq!((lane["lane"].as_str(), counts), (Some("dispatch"), [1, 1, 1, 0]), "{stats}");
+    let (_, _, metrics) = ask(http, "/metrics", &[]).await;
+    let refused = "muster_queries_total{class=\"within\",lane=\"map\",outcome=\"refused\"} 1";
+    let metrics = metrics.as_str().unwrap();
+    assert!(metrics.contains(refused), "{metrics}");
+    let took = "muster_query_seconds_count{class=\"nearest\",lane=\"dispatch\",stage=\"whole\"} 1";
+    assert!(metrics.contains(took) && metrics.contains("muster_query_objective_seconds{class=\"nearest\"} 0.005"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_that_passes_in_the_queue_is_504_and_lanes_are_checked() {
+    let (server, http) = started().await;
+    let seats = full(&server).await;
+    let (status, _, problem) = ask(http, NEAREST, &[("Muster-Lane", "emergency"), ("Muster-Deadline-Ms", "1")]).await;
+    assert_eq!((status, problem["type"].as_str()), (504, Some("urn:muster:problem:deadline-exceeded")), "{problem}");
+    assert_eq!(server.service().seats.taken().1, [0; 4], "and it waits no longer");
+    let (status, _, problem) = ask(http, NEAREST, &[("Muster-Lane", "urgent")]).await;
+    assert_eq!((status, &problem["field"], &problem["value"]), (400, &"Muster-Lane".into(), &"urgent".into()));
+    drop(seats);
+    assert_eq!(ask(http, NEAREST, &[("Muster-Lane", "bulk")]).await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_who_goes_while_it_waits_is_counted() {
+    let (server, _) = started().await;
+    let seats = full(&server).await;
+    let service = server.service();
+    let deadline = Duration::from_secs(3_600);
+    let request = Request { class: Class::Within, lane: Lane::Map, read_at: service.seats.now(), deadline };
+    {
+        let waiting = std::pin::pin!(service.search(request, |_| Ok(()), whole::<()>()));
+        let polled = waiting.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(polled.is_pending() && service.seats.taken().1 == [0, 0, 1, 0]);
+    }
+    assert_eq!(service.figures.count(Class::Within, Lane::Map, Outcome::Gone), 1);
+    assert_eq!(service.seats.taken().1, [0; 4]);
+    drop(seats);
+    server.stop().await;
+}
