@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use geodesy::Area;
 use index::{Change, Fix, LiveIndex, UnitTraits};
-use ingest::{Admitter, Counters, Intake, NotSettled, QueueFull};
+use ingest::{Admission, Admitter, Counters, Intake, NotSettled, QueueFull};
 use journal::{Entry, FolderDisk, Segments};
 use model::{
     Binding, Clock, DeviceHandle, DeviceId, Disk, Flags, Heard, Position, PositionReport, Press, TimeBasis, Timestamp,
@@ -143,6 +143,10 @@ impl Intake for Everyone {
         Some(Binding { device: DeviceHandle(1), unit: UnitHandle(1) })
     }
 
+    fn generation(&self) -> u32 {
+        0
+    }
+
     fn ring(&self, _: Press) {}
 
     async fn submit(&self, _: Vec<Heard>) -> Result<Self::Settlement, NotSettled> {
@@ -169,7 +173,8 @@ fn admit(criterion: &mut Criterion) {
             decoded
         };
         let mut admit = |decoded: &mut Decoded| {
-            let admission = admitter.admit(decoded, now());
+            let mut admission = Admission::default();
+            admitter.admit(decoded, &[], now(), &mut admission);
             assert_eq!(admission.reports, reports);
             admission
         };

@@ -12,9 +12,30 @@ pub struct Counters {
     batches: AtomicU64,
 }
 
+/// What became of one batch, counted by its own thread.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    outcomes: [u64; Outcome::ALL.len()],
+    contacts: u64,
+}
+
+impl Tally {
+    pub(crate) fn outcome(&mut self, outcome: Outcome) {
+        self.outcomes[outcome as usize] += 1;
+    }
+
+    pub(crate) fn contact(&mut self) {
+        self.contacts += 1;
+    }
+}
+
 impl Counters {
-    pub(crate) fn outcome(&self, outcome: Outcome) {
-        self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    /// Adds what became of a batch.
+    pub(crate) fn add(&self, tally: &Tally) {
+        for (all, some) in self.outcomes.iter().zip(tally.outcomes) {
+            all.fetch_add(some, Ordering::Relaxed);
+        }
+        self.contacts.fetch_add(tally.contacts, Ordering::Relaxed);
     }
 
     pub(crate) fn retired(&self) {
@@ -23,10 +44,6 @@ impl Counters {
 
     pub(crate) fn unstored(&self, reports: usize) {
         self.unstored.fetch_add(reports as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn contact(&self) {
-        self.contacts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn batch(&self) {

@@ -1,5 +1,6 @@
 //! The only place where live state changes. One writer thread applies batches; readers ask [`Live`].
 
+mod buffers;
 mod compact;
 mod counters;
 mod emergency;
@@ -198,6 +199,12 @@ impl Engine {
     /// Lets the writer look at what is pending. With a full queue it will look anyway.
     fn wake(&self) {
         let _ = self.queue.try_send(Message::Wake);
+    }
+
+    /// An empty batch with the memory of one that was applied before, if there is any.
+    #[must_use]
+    pub fn buffer(&self) -> Vec<Heard> {
+        self.live.buffers.take()
     }
 
     /// Hands over a batch, waiting for room in the queue.

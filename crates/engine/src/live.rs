@@ -5,6 +5,7 @@ use index::{Change, LiveIndex, Slot};
 use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Within, WithinAsk};
 
+use crate::buffers::Buffers;
 use crate::counters::Counters;
 use crate::pending::Pending;
 use crate::state::State;
@@ -17,6 +18,7 @@ pub struct Live {
     pub(crate) emergencies: Emergencies,
     pub(crate) counters: Counters,
     pub(crate) pending: Pending,
+    pub(crate) buffers: Buffers,
     clock: Arc<dyn Clock>,
 }
 
@@ -49,7 +51,7 @@ impl Live {
         }
         index.apply(&changes);
         let (emergencies, counters, pending) = (Emergencies::of(state), Counters::default(), Pending::default());
-        Self { index, roster, emergencies, counters, pending, clock }
+        Self { index, roster, emergencies, counters, pending, buffers: Buffers::default(), clock }
     }
 
     /// The nearest units to a place, ages as of now.

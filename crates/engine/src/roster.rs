@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
@@ -18,6 +19,8 @@ use crate::state::State;
 #[derive(Debug, Default)]
 pub struct Roster {
     devices: DashMap<DeviceId, Binding, RandomState>,
+    /// Rises with every unit that is taken off.
+    generation: AtomicU32,
     tables: RwLock<Tables>,
 }
 
@@ -63,6 +66,13 @@ impl Roster {
         self.devices.get(device).map(|binding| *binding)
     }
 
+    /// Rises whenever a binding may hold no longer: one that was asked for after a number was read holds while that number does.
+    /// Units are fewer than numbers, so none comes twice.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
     /// Who was on the map when the journal ended, with what filters ask about each unit.
     pub(crate) fn of(state: &State) -> (Self, Vec<(UnitHandle, UnitTraits)>) {
         let (mut tables, mut traits) = (Tables::default(), Vec::new());
@@ -86,7 +96,7 @@ impl Roster {
             }
             tables.devices.push(name);
         }
-        (Self { devices, tables: RwLock::new(tables) }, traits)
+        (Self { devices, generation: AtomicU32::new(0), tables: RwLock::new(tables) }, traits)
     }
 
     /// Adds or changes a unit and gives it `devices` on top of those that it carries. All or nothing; the change is on its way to
@@ -153,6 +163,8 @@ impl Roster {
         let mut tables = self.tables.write();
         let handle = tables.units_by_name.remove(name)?;
         self.devices.retain(|_, binding| binding.unit != handle);
+        // After the devices have gone: who reads the new number finds none of them.
+        self.generation.fetch_add(1, Ordering::Release);
         pending.push(Entry::Retire(handle));
         Some(handle)
     }

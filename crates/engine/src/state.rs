@@ -5,7 +5,8 @@ use index::{Change, Fix, Slot};
 use journal::codec::{Decoder, Encoder};
 use journal::{Enrolment, Entry, Malformed};
 use model::{
-    DeviceHandle, DeviceId, Flags, Heard, Position, PositionReport, Press, Timestamp, Unit, UnitHandle, UnitKind, What,
+    Binding, DeviceHandle, DeviceId, Flags, Heard, Position, PositionReport, Press, Timestamp, Unit, UnitHandle,
+    UnitKind, What,
 };
 
 use crate::fusion::takes_over;
@@ -13,6 +14,9 @@ use crate::rules::{DeviceState, Judged, Outcome, is_before_the_clock_was_set};
 
 /// The layout of a laid state. Another number is another version of Muster.
 const LAYOUT: u8 = 1;
+
+/// So many entries ahead memory is asked for: enough to keep it busy, and not more than the nearest cache holds.
+pub(crate) const AHEAD: usize = 32;
 
 /// Everything that the entries of the journal say, as a pure function of them in their order. The live engine, recovery and
 /// the maker of snapshots each apply entries to one of these.
@@ -103,18 +107,22 @@ impl State {
     /// Applies a batch. Much faster than one by one when the batch is large: the memory of all its units and devices is
     /// asked for before the first is needed.
     pub fn apply_batch(&mut self, batch: &[Entry]) {
-        /// So many entries ahead: enough to keep the memory busy, and not more than the nearest cache holds.
-        const AHEAD: usize = 32;
         for some in batch.chunks(AHEAD) {
-            let touched = some.iter().map(|entry| self.touch_memory(entry)).fold(0, |all, one| all ^ one);
-            std::hint::black_box(touched);
+            self.look_ahead(some.iter().filter_map(|entry| match entry {
+                Entry::Heard(heard) => Some(heard.binding),
+                _ => None,
+            }));
             some.iter().for_each(|entry| drop(self.apply(entry)));
         }
     }
 
-    /// Reads both ends of what `entry` will change, so that it is on its way.
-    fn touch_memory(&self, entry: &Entry) -> usize {
-        let Entry::Heard(Heard { binding, .. }) = entry else { return 0 };
+    /// Reads what up to [`AHEAD`] entries will change, so that the memory of all is on its way at once.
+    pub(crate) fn look_ahead(&self, bindings: impl Iterator<Item = Binding>) {
+        std::hint::black_box(bindings.map(|binding| self.touch_memory(binding)).fold(0, |all, one| all ^ one));
+    }
+
+    /// Reads both ends of what an entry of `binding` will change.
+    fn touch_memory(&self, binding: Binding) -> usize {
         let unit = self.units.get(binding.unit.0 as usize).map_or(0, |unit| {
             let fix = unit.fix.as_ref().map_or(0, |fix| fix.source.0 as usize ^ fix.position.lat_e7() as usize);
             usize::from(unit.is_retired) ^ fix ^ usize::from(unit.contact.is_some())

@@ -7,9 +7,10 @@ use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::OnJournalFailure;
+use crate::counters::Tally;
 use crate::live::Live;
 use crate::settle::{Settle, Settlement, Settler, Unsettled};
-use crate::state::State;
+use crate::state::{AHEAD, State};
 
 /// Messages taken from the queue at once.
 const MESSAGES_AT_ONCE: usize = 64;
@@ -50,6 +51,7 @@ pub(crate) struct Writer {
     pending: Vec<Entry>,
     entries: Vec<Entry>,
     changes: Vec<Change>,
+    tally: Tally,
 }
 
 /// How a batch may be applied.
@@ -62,7 +64,15 @@ enum Stored {
 
 impl Writer {
     pub(crate) fn new(live: Arc<Live>, storage: Option<Storage>, state: State) -> Self {
-        Self { live, storage, state, pending: Vec::new(), entries: Vec::new(), changes: Vec::new() }
+        Self {
+            live,
+            storage,
+            state,
+            pending: Vec::new(),
+            entries: Vec::new(),
+            changes: Vec::new(),
+            tally: Tally::default(),
+        }
     }
 
     /// Applies messages until it is told to stop.
@@ -103,14 +113,8 @@ impl Writer {
     }
 
     fn batch(&mut self, heard: Vec<Heard>, settle: Settle, roster: Option<&Unsettled>) {
-        let is_wanted = |heard: &Heard| {
-            let is_retired = self.state.is_retired(heard.binding.unit);
-            if is_retired && matches!(heard.what, What::Report(_)) {
-                self.live.counters.retired();
-            }
-            !is_retired
-        };
-        self.entries.extend(heard.into_iter().filter(is_wanted).map(Entry::Heard));
+        self.take(&heard);
+        self.live.buffers.give(heard);
         let stored = match roster {
             Some(unsettled) => Err(unsettled.clone()),
             None => store(self.storage.as_ref(), &self.entries),
@@ -138,6 +142,21 @@ impl Writer {
         }
     }
 
+    /// Makes entries of what was heard of units that are on the map.
+    fn take(&mut self, heard: &[Heard]) {
+        for some in heard.chunks(AHEAD) {
+            self.state.look_ahead(some.iter().map(|heard| heard.binding));
+            let is_wanted = |heard: &&Heard| {
+                let is_retired = self.state.is_retired(heard.binding.unit);
+                if is_retired && matches!(heard.what, What::Report(_)) {
+                    self.live.counters.retired();
+                }
+                !is_retired
+            };
+            self.entries.extend(some.iter().filter(is_wanted).map(|heard| Entry::Heard(*heard)));
+        }
+    }
+
     fn apply_entries(&mut self) {
         let mut entries = std::mem::take(&mut self.entries);
         for entry in entries.drain(..) {
@@ -151,8 +170,8 @@ impl Writer {
     fn apply(&mut self, entry: &Entry) {
         let effect = self.state.apply(entry);
         match (effect.outcome, entry) {
-            (Some(outcome), _) => self.live.counters.outcome(outcome),
-            (None, Entry::Heard(_)) => self.live.counters.contact(),
+            (Some(outcome), _) => self.tally.outcome(outcome),
+            (None, Entry::Heard(_)) => self.tally.contact(),
             (None, Entry::Retire(unit)) => self.live.index.withdraw(*unit),
             _ => {}
         }
@@ -165,6 +184,7 @@ impl Writer {
     fn flush(&mut self) {
         self.live.index.apply(&self.changes);
         self.changes.clear();
+        self.live.counters.add(&std::mem::take(&mut self.tally));
     }
 
     fn stop(self) {

@@ -11,17 +11,26 @@ pub struct Admitter<I> {
     intake: Arc<I>,
     counters: Arc<Counters>,
     protocol: &'static str,
-    last: Option<(DeviceId, Option<Binding>)>,
+    last: Option<(DeviceId, Bound)>,
+    /// By the number that the session gave a device.
+    numbered: Vec<Option<Bound>>,
 }
 
-/// What became of one frame.
+/// A binding, and the generation of the roster in which it was asked for.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    binding: Binding,
+    generation: u32,
+}
+
+/// What became of some frames.
 #[derive(Debug, Default)]
 pub struct Admission {
     /// For the engine.
     pub heard: Vec<Heard>,
     /// How many of `heard` are positions. They count as admitted once the engine took them.
     pub reports: usize,
-    /// What was not taken, in the order of the frame.
+    /// What was not taken, in the order of each frame.
     pub refusals: Vec<Refusal>,
     /// To be sent, in order, once it is known what became of `heard`.
     pub answers: Vec<Answer>,
@@ -61,16 +70,6 @@ impl Answer {
     }
 }
 
-impl Admission {
-    /// Adds what became of the next frame.
-    pub fn append(&mut self, mut next: Self) {
-        self.heard.append(&mut next.heard);
-        self.reports += next.reports;
-        self.refusals.append(&mut next.refusals);
-        self.answers.append(&mut next.answers);
-    }
-}
-
 /// A report that was not taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
@@ -85,58 +84,80 @@ pub struct Refusal {
 impl<I: Intake> Admitter<I> {
     /// For one session of `protocol`.
     pub fn new(intake: Arc<I>, counters: Arc<Counters>, protocol: &'static str) -> Self {
-        Self { intake, counters, protocol, last: None }
+        Self { intake, counters, protocol, last: None, numbered: Vec::new() }
     }
 
-    /// Takes what a frame said out of `decoded`. Emergencies ring before anything is refused.
-    pub fn admit(&mut self, decoded: &mut Decoded, received: Timestamp) -> Admission {
+    /// Adds to `admission` what becomes of what a frame said. Emergencies ring before anything is refused. `devices` are those that
+    /// the session has numbered.
+    pub fn admit(
+        &mut self,
+        decoded: &mut Decoded,
+        devices: &[Option<DeviceId>],
+        received: Timestamp,
+        admission: &mut Admission,
+    ) {
         self.counters.decoded(self.protocol, decoded.reports.len() + decoded.faults.len());
         for signal in &decoded.signals {
-            self.ring(signal, decoded, received);
+            self.ring(signal, decoded, devices, received);
         }
-        let mut admission = Admission::default();
+        let refused_before = admission.refusals.len();
         for (place, fault) in decoded.faults.drain(..) {
-            self.refuse(&mut admission, place, fault.reason(), fault.to_string());
+            self.refuse(admission, place, fault.reason(), fault.to_string());
         }
-        let session_device = decoded.device.clone();
         let has_reports = !decoded.reports.is_empty();
         let has_press = decoded.signals.iter().any(|signal| matches!(signal.kind, SignalKind::Emergency { .. }));
-        for (report, place) in decoded.reports.drain(..).zip(decoded.report_places.drain(..)) {
-            let Some(device) = report.device.clone().or_else(|| session_device.clone()) else {
-                self.refuse(
-                    &mut admission,
-                    place,
-                    "no_identity",
-                    "neither the frame nor the session names a device".into(),
-                );
-                continue;
-            };
-            match self.resolve(&device) {
-                Some(binding) => admission.heard.push(Heard { binding, received, what: What::Report(report) }),
-                None => self.refuse(&mut admission, place, "unknown_device", format!("no unit carries `{device}`")),
-            }
-        }
-        admission.reports = admission.heard.len();
-        self.signals(decoded, has_reports, received, &mut admission);
-        admission.refusals.sort_by_key(|refusal| refusal.place);
-        let known = session_device.is_none_or(|device| self.resolve(&device).is_some());
-        let answer = |reply| answer_of(reply, known, has_reports || has_press, &admission.refusals);
-        admission.answers = decoded.replies.drain(..).map(answer).collect();
-        admission
+        self.reports(decoded, devices, received, admission);
+        self.signals(decoded, has_reports, received, admission);
+        let refusals = &mut admission.refusals[refused_before..];
+        refusals.sort_by_key(|refusal| refusal.place);
+        let known = decoded.device.as_ref().is_none_or(|device| self.resolve(device).is_some());
+        let answer = |reply| answer_of(reply, known, has_reports || has_press, refusals);
+        admission.answers.extend(decoded.replies.drain(..).map(answer));
     }
 
-    fn ring(&self, signal: &DeviceSignal, decoded: &Decoded, received_at: Timestamp) {
+    fn reports(
+        &mut self,
+        decoded: &Decoded,
+        devices: &[Option<DeviceId>],
+        received: Timestamp,
+        admission: &mut Admission,
+    ) {
+        let taken_before = admission.heard.len();
+        let generation = self.intake.generation();
+        for (at, (report, place)) in decoded.reports.iter().zip(&decoded.report_places).enumerate() {
+            let device = || decoded.device_of(at, devices);
+            let binding = match decoded.numbered.get(at) {
+                Some(number) => self.resolve_number(*number, devices, generation),
+                None => device().and_then(|device| self.resolve(device)),
+            };
+            match (binding, device) {
+                (Some(binding), _) => admission.heard.push(Heard { binding, received, what: What::Report(*report) }),
+                (None, device) => match device() {
+                    Some(device) => {
+                        self.refuse(admission, *place, "unknown_device", format!("no unit carries `{device}`"));
+                    }
+                    None => {
+                        let detail = "neither the frame nor the session names a device".to_owned();
+                        self.refuse(admission, *place, "no_identity", detail);
+                    }
+                },
+            }
+        }
+        admission.reports += admission.heard.len() - taken_before;
+    }
+
+    fn ring(&self, signal: &DeviceSignal, decoded: &Decoded, devices: &[Option<DeviceId>], received_at: Timestamp) {
         let (SignalKind::Emergency { delayed }, Some(device)) = (signal.kind, &signal.device) else { return };
-        let of_device = |report: &&model::PositionReport| {
-            report.valid && report.flags.contains(Flags::EMERGENCY) && report.device.as_ref() == Some(device)
+        let of_device = |(at, report): &(usize, &model::PositionReport)| {
+            report.valid && report.flags.contains(Flags::EMERGENCY) && decoded.device_of(*at, devices) == Some(device)
         };
-        let report = decoded.reports.iter().find(of_device);
+        let report = decoded.reports.iter().enumerate().find(of_device);
         self.intake.ring(Press {
             device: device.clone(),
             pressed_at: signal.time,
             received_at,
             is_delayed: delayed,
-            place: report.map(|report| (report.position, report.time.unwrap_or(received_at))),
+            place: report.map(|(_, report)| (report.position, report.time.unwrap_or(received_at))),
         });
     }
 
@@ -155,15 +176,34 @@ impl<I: Intake> Admitter<I> {
         }
     }
 
+    /// Who `device` is. A frame of one device asks for the same again and again.
     fn resolve(&mut self, device: &DeviceId) -> Option<Binding> {
-        match &self.last {
-            Some((known, binding @ Some(_))) if known == device => *binding,
-            _ => {
-                let binding = self.intake.resolve(device);
-                self.last = Some((device.clone(), binding));
-                binding
-            }
+        let generation = self.intake.generation();
+        if let Some((known, bound)) = &self.last
+            && bound.generation == generation
+            && known == device
+        {
+            return Some(bound.binding);
         }
+        let binding = self.intake.resolve(device)?;
+        self.last = Some((device.clone(), Bound { binding, generation }));
+        Some(binding)
+    }
+
+    /// The same for the device of a number. Who is unknown is asked for each time: it may become known.
+    fn resolve_number(&mut self, number: u32, devices: &[Option<DeviceId>], generation: u32) -> Option<Binding> {
+        let at = number as usize;
+        if let Some(Some(bound)) = self.numbered.get(at)
+            && bound.generation == generation
+        {
+            return Some(bound.binding);
+        }
+        let binding = self.intake.resolve(devices.get(at)?.as_ref()?)?;
+        if self.numbered.len() < devices.len() {
+            self.numbered.resize(devices.len(), None);
+        }
+        self.numbered[at] = Some(Bound { binding, generation });
+        Some(binding)
     }
 
     fn refuse(&self, admission: &mut Admission, place: u32, reason: &'static str, detail: String) {
@@ -198,3 +238,6 @@ fn refused(refusals: &[Refusal]) -> Vec<proto::Refused> {
     };
     refusals.iter().map(of).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,13 +56,11 @@ impl<I: Intake> Listener<I> {
         let (session, heard_at) = self.senders.entry(sender).or_insert_with(fresh);
         *heard_at = Instant::now();
         let received = setting.clock.now();
-        let mut all = Admission::default();
+        let mut all = Admission { heard: setting.intake.buffer(), ..Admission::default() };
         self.protocol.framing.each_in_datagram(datagram, |frame| match frame {
             Err(error) => setting.counters.frame_dropped(name, error.reason()),
             Ok(frame) => {
-                if let Some(admission) = session.take(frame, received) {
-                    all.append(admission);
-                }
+                session.take(frame, received, &mut all);
                 if let Some(number) = session.take_number() {
                     setting.gaps.hear(number, name, setting.clock.monotonic(), &setting.counters);
                 }

@@ -7,6 +7,15 @@ pub trait Intake: Send + Sync + 'static {
     /// Who `device` is; `None` when it is unknown and unknown devices are not admitted.
     fn resolve(&self, device: &DeviceId) -> Option<Binding>;
 
+    /// Rises whenever a binding that [`Self::resolve`] gave may hold no longer. One that was asked for after a number was read
+    /// holds as long as that number does.
+    fn generation(&self) -> u32;
+
+    /// An empty batch with the memory of one that was handed over before, if there is any.
+    fn buffer(&self) -> Vec<Heard> {
+        Vec::new()
+    }
+
     /// An emergency button. Comes before admission and is never refused.
     fn ring(&self, press: Press);
 

@@ -27,16 +27,16 @@ impl<I: Intake> Session<I> {
         }
     }
 
-    /// Decodes and admits one frame; `None` when it was dropped (and counted): it gets no answer.
-    pub fn take(&mut self, frame: &[u8], received: Timestamp) -> Option<Admission> {
+    /// Decodes and admits one frame, and adds to `admission` what became of it. One that is dropped (and counted) adds nothing:
+    /// it gets no answer.
+    pub fn take(&mut self, frame: &[u8], received: Timestamp, admission: &mut Admission) {
         self.counters.frame(self.protocol.name);
         self.decoded.clear();
         match self.decoder.decode(frame, &Context { received }, &mut self.decoded) {
-            Ok(()) => Some(self.admitter.admit(&mut self.decoded, received)),
+            Ok(()) => self.admitter.admit(&mut self.decoded, self.decoder.devices(), received, admission),
             Err(error) => {
                 self.counters.frame_dropped(self.protocol.name, error.reason());
                 debug!(protocol = self.protocol.name, %error, "Frame dropped.");
-                None
             }
         }
     }

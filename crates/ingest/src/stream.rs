@@ -148,9 +148,10 @@ impl<I: Intake> Connection<I> {
                 }
                 Cut::Frame { frame, consumed } => {
                     self.has_framed = true;
-                    if let Some(admission) = self.session.take(&self.buffer[frame], received) {
-                        all.append(admission);
+                    if all.heard.capacity() == 0 {
+                        all.heard = setting.intake.buffer();
                     }
+                    self.session.take(&self.buffer[frame], received, &mut all);
                     self.buffer.advance(consumed);
                 }
                 Cut::Lost(error) => {
@@ -177,8 +178,8 @@ impl<I: Intake> Connection<I> {
             if framing.datagram == wire::Datagram::AsStream {
                 // A last line without its end is a line.
                 framing.each_in_datagram(&tail, |frame| {
-                    if let Some(admission) = frame.ok().and_then(|frame| self.session.take(frame, received)) {
-                        all.append(admission);
+                    if let Ok(frame) = frame {
+                        self.session.take(frame, received, &mut all);
                     }
                 });
             } else {

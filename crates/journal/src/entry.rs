@@ -7,8 +7,7 @@ use crate::codec::{Decoder, Encoder, Malformed};
 /// One thing that the log remembers. Live state is a pure function of the entries in their order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Entry {
-    /// An admitted report, contact or log-out of a device that a unit carries. The report's own `device` is not kept: the
-    /// binding says who.
+    /// An admitted report, contact or log-out of a device that a unit carries.
     Heard(Heard),
     /// A unit was added or changed.
     Enrol(Enrolment),
@@ -182,7 +181,6 @@ fn read_report(kind: u8, from: &mut Decoder<'_>, received_before: &mut i64) -> R
         time_basis = from.time_basis()?;
     }
     let report = PositionReport {
-        device: None,
         time,
         time_basis,
         position: from.position()?,

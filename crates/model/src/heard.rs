@@ -10,7 +10,7 @@ pub struct Binding {
 }
 
 /// One admitted thing that a device said: what `ingest` hands to the engine.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heard {
     /// Who said it.
     pub binding: Binding,
@@ -21,7 +21,7 @@ pub struct Heard {
 }
 
 /// What was heard.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub enum What {
     /// A place.
     Report(PositionReport),

@@ -35,6 +35,8 @@ pub const CONNECTIONS_MAX: usize = 8_000;
 pub const UNSETTLED_FRAMES_MAX: usize = 256;
 /// Batches that may wait for the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.
 pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
+/// Empty batches whose memory is kept for those to come.
+pub const BATCH_BUFFERS_MAX: usize = 64;
 /// Senders that a UDP listener remembers at once.
 pub const UDP_SESSIONS_MAX: usize = 65_536;
 /// Senders whose frame numbers are remembered at once, over all UDP listeners; beyond it the one heard longest ago is

@@ -2,11 +2,10 @@ use std::fmt;
 
 use crate::{DeviceId, Position, Timestamp};
 
-/// One place that a device reported, as its protocol said it; nothing is guessed.
-#[derive(Debug, Clone, PartialEq)]
+/// One place that a device reported, as its protocol said it; nothing is guessed. Who sent it stands beside it, so that a report
+/// is plain data that crosses threads without a name.
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PositionReport {
-    /// Who sent it; `None` where only the connection knows.
-    pub device: Option<DeviceId>,
     /// When the place was true (event time); `None` when the frame does not date it.
     pub time: Option<Timestamp>,
     /// Whose clock `time` is.
@@ -34,7 +33,6 @@ impl PositionReport {
     #[must_use]
     pub fn at(position: Position) -> Self {
         Self {
-            device: None,
             time: None,
             time_basis: TimeBasis::Receipt,
             position,

@@ -2,7 +2,7 @@ use std::io::{BufRead, Write};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use model::{PositionReport, Timestamp};
+use model::{DeviceId, PositionReport, Timestamp};
 use serde_json::{Value, json};
 use wire::{Context, Decoded, Decoder, Protocol};
 
@@ -82,7 +82,8 @@ fn decode(protocol: &Protocol, decoder: &mut dyn Decoder, bytes: &[u8], context:
             Ok(()) => {
                 kind = decoded.kind;
                 faults.extend(decoded.faults.iter().map(|(_, error)| error.to_string()));
-                positions.extend(decoded.reports.iter().map(|report| position(report, &decoded)));
+                let report = |at: usize| position(&decoded.reports[at], decoded.device_of(at, decoder.devices()));
+                positions.extend((0..decoded.reports.len()).map(report));
             }
         }
     };
@@ -113,8 +114,7 @@ fn unframed<'a>(protocol: &Protocol, bytes: &'a [u8]) -> Option<&'a [u8]> {
     }
 }
 
-fn position(report: &PositionReport, decoded: &Decoded) -> Value {
-    let device = report.device.as_ref().or(decoded.device.as_ref());
+fn position(report: &PositionReport, device: Option<&DeviceId>) -> Value {
     json!({
         "device": device.map(ToString::to_string),
         "time": report.time.map(|time| time.to_string()),

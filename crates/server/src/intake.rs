@@ -34,6 +34,14 @@ impl Intake for EngineIntake {
         self.0.resolve(device)
     }
 
+    fn generation(&self) -> u32 {
+        self.0.live().roster().generation()
+    }
+
+    fn buffer(&self) -> Vec<Heard> {
+        self.0.buffer()
+    }
+
     fn ring(&self, press: Press) {
         self.0.ring(press);
     }

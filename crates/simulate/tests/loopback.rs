@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Buf as _, BytesMut};
-use model::Timestamp;
+use model::{DeviceId, Timestamp};
 use prost::Message as _;
 use simulate::{Forces, Plan, Protocol, SimulateError, Tally, run};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -56,7 +56,7 @@ async fn serve_one(mut stream: TcpStream, protocol: &'static str, seen: Shared) 
                     decoded.clear();
                     let context = Context { received: start() };
                     decoder.decode(&buffer[frame], &context, &mut decoded).unwrap();
-                    note(&decoded, &seen);
+                    note(&decoded, decoder.devices(), &seen);
                     consumed
                 }
                 Cut::Lost(error) => panic!("{error}"),
@@ -73,15 +73,15 @@ async fn serve_one(mut stream: TcpStream, protocol: &'static str, seen: Shared) 
     }
 }
 
-fn note(decoded: &Decoded, seen: &Shared) {
+fn note(decoded: &Decoded, devices: &[Option<DeviceId>], seen: &Shared) {
     let mut seen = seen.lock().unwrap();
     assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
     *seen.kinds.entry(decoded.kind.to_owned()).or_default() += 1;
-    for report in &decoded.reports {
+    for (at, report) in decoded.reports.iter().enumerate() {
         assert!(report.valid);
         let (lat_deg, lon_deg) = (report.position.lat_deg(), report.position.lon_deg());
         assert!((22.5..23.1).contains(&lat_deg) && (108.0..108.7).contains(&lon_deg), "{report:?}");
-        let device = report.device.as_ref().or(decoded.device.as_ref()).expect("a place has a device");
+        let device = decoded.device_of(at, devices).expect("a place has a device");
         *seen.places.entry(device.to_string()).or_default() += 1;
         seen.emergencies += usize::from(report.flags.contains(model::Flags::EMERGENCY));
     }

@@ -353,7 +353,6 @@ fn location(
     decoded.push(
         place,
         PositionReport {
-            device: Some(device.clone()),
             time,
             time_basis: if valid { TimeBasis::Gnss } else { TimeBasis::Device },
             valid,

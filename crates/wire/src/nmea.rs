@@ -146,9 +146,8 @@ impl Session {
         self.sign(id).map(|()| unsigned)
     }
 
-    fn push(&mut self, mut report: PositionReport, decoded: &mut Decoded) {
-        report.device.clone_from(&self.device);
-        self.unsigned = report.device.is_none().then(|| report.clone());
+    fn push(&mut self, report: PositionReport, decoded: &mut Decoded) {
+        self.unsigned = self.device.is_none().then_some(report);
         decoded.push(0, report);
     }
 

@@ -52,6 +52,12 @@ pub trait Decoder: Send {
     /// # Errors
     /// [`DecodeError`] when the frame as a whole is refused: it then gets no answer.
     fn decode(&mut self, frame: &[u8], context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError>;
+
+    /// The devices that the sender has numbered so far, by their number; `None` where its name is no name. A number never changes
+    /// its device while the session lasts.
+    fn devices(&self) -> &[Option<DeviceId>] {
+        &[]
+    }
 }
 
 /// All that one frame said.
@@ -59,7 +65,7 @@ pub trait Decoder: Send {
 pub struct Decoded {
     /// The kind of message, in our words (`location`, `heartbeat`, ...).
     pub kind: &'static str,
-    /// Who sent the frame, where the frame or the session says so.
+    /// Who sent the frame and its reports, where the frame or the session says so.
     pub device: Option<DeviceId>,
     /// The number that its sender gave the frame; `None` where the protocol or the sender does not number.
     /// Stands here also when the frame is refused after its number was read: it did arrive.
@@ -68,6 +74,10 @@ pub struct Decoded {
     pub reports: Vec<PositionReport>,
     /// Where in the frame each report stood, from 0: the number by which a batch's refusals are named.
     pub report_places: Vec<u32>,
+    /// Whose each report is, where the frame names a device for each; else empty, and all are of `device`.
+    pub named: Vec<DeviceId>,
+    /// The same for a frame that gives numbers in [`Decoder::devices`].
+    pub numbered: Vec<u32>,
     /// What else it said.
     pub signals: Vec<DeviceSignal>,
     /// Parts of the frame that were refused while the rest was taken, with their place from 0.
@@ -84,6 +94,8 @@ impl Decoded {
         self.number = None;
         self.reports.clear();
         self.report_places.clear();
+        self.named.clear();
+        self.numbered.clear();
         self.signals.clear();
         self.faults.clear();
         self.replies.clear();
@@ -93,6 +105,15 @@ impl Decoded {
     pub(crate) fn push(&mut self, place: u32, report: PositionReport) {
         self.reports.push(report);
         self.report_places.push(place);
+    }
+
+    /// Who sent the report at `at`, among the `devices` that the session has numbered; `None` when nobody said.
+    #[must_use]
+    pub fn device_of<'a>(&'a self, at: usize, devices: &'a [Option<DeviceId>]) -> Option<&'a DeviceId> {
+        if let Some(number) = self.numbered.get(at) {
+            return devices.get(usize::try_from(*number).ok()?)?.as_ref();
+        }
+        self.named.get(at).or(self.device.as_ref())
     }
 }
 

@@ -54,7 +54,7 @@ impl Decoder for Session {
         decoded.kind = kind;
         match place {
             Ok(None) => {}
-            Ok(Some(report)) => decoded.push(0, PositionReport { device: self.device.clone(), ..report }),
+            Ok(Some(report)) => decoded.push(0, report),
             // What is numbered is answered whatever it holds, or it would come again for ever.
             Err(error) if message.number.is_some() => decoded.faults.push((0, error)),
             Err(error) => return Err(error),

@@ -93,6 +93,7 @@ struct Outcome {
     faults: usize,
     reports: Vec<PositionReport>,
     contacts: usize,
+    has_identity: bool,
 }
 
 fn outcome(line: &Line, decoder: &mut dyn Decoder) -> Outcome {
@@ -106,6 +107,7 @@ fn outcome(line: &Line, decoder: &mut dyn Decoder) -> Outcome {
             Err(error) => outcome.refused = Some(error),
             Ok(()) => {
                 outcome.kind = decoded.kind;
+                outcome.has_identity |= decoded.device.is_some();
                 outcome.faults += decoded.faults.len();
                 outcome.contacts += decoded.signals.iter().filter(|signal| signal.kind == SignalKind::Contact).count();
                 outcome.reports.extend(decoded.reports);
@@ -129,7 +131,7 @@ fn difference(line: &Line, outcome: &Outcome) -> String {
             write!(difference, "no place, kind {}, contacts {}, faults {faults}", outcome.kind, outcome.contacts)
                 .unwrap();
         }
-        "null" if outcome.reports.iter().any(|report| report.device.is_some()) => difference.push_str("a place"),
+        "null" if outcome.has_identity && !outcome.reports.is_empty() => difference.push_str("a place"),
         _ => {}
     }
     if let Some(derived) = line.json["derived"].as_array() {

@@ -115,7 +115,7 @@ impl History {
     /// A frame once more, late by as long as it was remembered.
     fn again(&mut self) -> Entry {
         let chosen = (self.random.next() % self.sent.len() as u64) as usize;
-        let (device, report) = self.sent[chosen].clone();
+        let (device, report) = self.sent[chosen];
         self.from(device, What::Report(report))
     }
 
@@ -146,7 +146,7 @@ impl History {
             let oldest = (self.random.next() % REMEMBERED as u64) as usize;
             self.sent.swap_remove(oldest);
         }
-        self.sent.push((device, report.clone()));
+        self.sent.push((device, report));
         self.from(device, What::Report(report))
     }
 }

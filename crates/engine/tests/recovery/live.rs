@@ -84,7 +84,7 @@ async fn drive(engine: &Engine, entries: &[Entry]) -> Result<(), String> {
                 // The engine gives numbers of its own: whoever has the number takes the report.
                 let device = DeviceId::of("test", &heard.binding.device.0.to_string()).map_err(text)?;
                 if let Some(binding) = engine.resolve(&device) {
-                    batch.push(model::Heard { binding, ..heard.clone() });
+                    batch.push(model::Heard { binding, ..*heard });
                 }
             }
             Entry::Enrol(enrolment) => {

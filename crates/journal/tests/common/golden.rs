@@ -132,7 +132,7 @@ fn reports() -> Vec<Entry> {
     let moved = |time, lat_e7| PositionReport {
         time: Some(at(time)),
         position: place(lat_e7, whole.position.lon_e7()),
-        ..whole.clone()
+        ..whole
     };
     let bare = PositionReport::at(place(-900_000_000, -1_800_000_000));
     let without_fix = PositionReport { valid: false, flags: Flags::NULL_PLACE, ..PositionReport::at(place(0, 0)) };
@@ -144,7 +144,7 @@ fn reports() -> Vec<Entry> {
         ..PositionReport::at(place(900_000_000, 1_799_999_999))
     };
     vec![
-        heard(0, 0, 0, What::Report(whole.clone())),
+        heard(0, 0, 0, What::Report(whole)),
         heard(0, 0, 5_000, What::Report(moved(4_200, 228_170_900))),
         // Too far for a car: the snapshot has it as a jump that waits.
         heard(0, 0, 10_000, What::Report(moved(9_200, 238_170_000))),

@@ -8,7 +8,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 use wire::muster::Session;
 use wire::proto::{self, GatewayDown, GatewayUp, gateway_down};
-use wire::{Context, Decoded, Reply};
+use wire::{Context, Decoded, Decoder as _, Reply};
 
 use super::stubs::ingest_server::Ingest;
 use crate::intake::{EngineIntake, Settlement};
@@ -56,13 +56,14 @@ struct GatewayStream {
     service: Arc<Service>,
     session: Session,
     admitter: Admitter<EngineIntake>,
+    decoded: Decoded,
 }
 
 impl GatewayStream {
     fn new(service: &Arc<Service>) -> Self {
         let setting = &service.setting;
         let admitter = Admitter::new(setting.intake.clone(), setting.counters.clone(), PROTOCOL);
-        Self { service: Arc::clone(service), session: Session::default(), admitter }
+        Self { service: Arc::clone(service), session: Session::default(), admitter, decoded: Decoded::default() }
     }
 
     async fn read(mut self, mut up: Streaming<GatewayUp>, waiting: &mpsc::Sender<Result<Waiting, Status>>) {
@@ -89,10 +90,12 @@ impl GatewayStream {
     }
 
     async fn take(&mut self, message: GatewayUp) -> Result<Option<Waiting>, Status> {
-        let (counters, received) = (&self.service.setting.counters, self.service.setting.clock.now());
+        let setting = &self.service.setting;
+        let (counters, received) = (&setting.counters, setting.clock.now());
         counters.frame(PROTOCOL);
-        let mut decoded = Decoded::default();
-        if let Err(error) = self.session.read(message, &Context { received }, &mut decoded) {
+        let decoded = &mut self.decoded;
+        decoded.clear();
+        if let Err(error) = self.session.read(message, &Context { received }, decoded) {
             counters.frame_dropped(PROTOCOL, error.reason());
             return Err(Status::invalid_argument(error.to_string()));
         }
@@ -100,10 +103,12 @@ impl GatewayStream {
             Reply::BatchAck { batch_sequence } => Some(*batch_sequence),
             _ => None,
         });
-        let Admission { heard, reports, refusals, .. } = self.admitter.admit(&mut decoded, received);
-        let settlement = self.service.setting.intake.submit(heard).await;
+        let mut admission = Admission { heard: setting.intake.buffer(), ..Admission::default() };
+        self.admitter.admit(decoded, self.session.devices(), received, &mut admission);
+        let Admission { heard, reports, refusals, .. } = admission;
+        let settlement = setting.intake.submit(heard).await;
         let settlement = settlement.map_err(|error| Status::unavailable(error.to_string()))?;
-        self.service.setting.counters.admitted(PROTOCOL, reports);
+        counters.admitted(PROTOCOL, reports);
         Ok(batch.map(|batch_sequence| {
             let refused = refusals.into_iter().map(|refusal| proto::Refused {
                 index: refusal.place,

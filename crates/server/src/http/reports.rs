@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
-use ingest::Admitter;
+use ingest::{Admission, Admitter};
 use model::{Timestamp, limits};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -120,7 +120,10 @@ pub(crate) async fn take(
         let up = proto::GatewayUp { gateway: String::new(), payload: Some(gateway_up::Payload::Reports(batch)) };
         let read = wire::muster::Session::default().read(up, &Context { received }, &mut decoded);
         read.map_err(|error| Problem::bad("reports", "", error))?;
-        Admitter::new(service.setting.intake.clone(), counters.clone(), PROTOCOL).admit(&mut decoded, received)
+        let mut admitter = Admitter::new(service.setting.intake.clone(), counters.clone(), PROTOCOL);
+        let mut admission = Admission::default();
+        admitter.admit(&mut decoded, &[], received, &mut admission);
+        admission
     };
     let settlement = ingest::Intake::submit(&*service.setting.intake, admission.heard).await;
     let settlement = settlement.map_err(|error| Problem::not_settled(&error))?;

@@ -1,0 +1,178 @@
+use std::collections::BTreeMap;
+use std::future::{Ready, ready};
+use std::sync::Mutex;
+
+use model::{DeviceHandle, UnitHandle};
+use wire::{Context, Decoder as _};
+
+use super::*;
+use crate::QueueFull;
+
+/// A roster, and how often it was asked.
+#[derive(Default)]
+struct Roster {
+    bindings: Mutex<BTreeMap<String, Binding>>,
+    generation: Mutex<u32>,
+    asked: Mutex<usize>,
+    presses: Mutex<Vec<Press>>,
+}
+
+impl Roster {
+    fn enrol(&self, device: &str, unit: u32) {
+        let binding = Binding { device: DeviceHandle(unit), unit: UnitHandle(unit) };
+        self.bindings.lock().unwrap().insert(device.to_owned(), binding);
+    }
+
+    fn retire(&self, device: &str) {
+        self.bindings.lock().unwrap().remove(device);
+        *self.generation.lock().unwrap() += 1;
+    }
+
+    fn asked(&self) -> usize {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+impl Intake for Roster {
+    type Settlement = Ready<Result<(), NotSettled>>;
+
+    fn resolve(&self, device: &DeviceId) -> Option<Binding> {
+        *self.asked.lock().unwrap() += 1;
+        self.bindings.lock().unwrap().get(device.as_str()).copied()
+    }
+
+    fn generation(&self) -> u32 {
+        *self.generation.lock().unwrap()
+    }
+
+    fn ring(&self, press: Press) {
+        self.presses.lock().unwrap().push(press);
+    }
+
+    fn submit(&self, _: Vec<Heard>) -> impl Future<Output = Result<Self::Settlement, NotSettled>> + Send {
+        ready(Ok(ready(Ok(()))))
+    }
+
+    fn try_submit(&self, _: Vec<Heard>) -> Result<Self::Settlement, QueueFull> {
+        Ok(ready(Ok(())))
+    }
+}
+
+/// A session of a gateway, on a roster with `a` in unit 1 and `b` in unit 2.
+struct Gateway {
+    roster: Arc<Roster>,
+    session: wire::muster::Session,
+    admitter: Admitter<Roster>,
+}
+
+impl Gateway {
+    fn new() -> Self {
+        let roster = Arc::new(Roster::default());
+        roster.enrol("cot:a", 1);
+        roster.enrol("cot:b", 2);
+        let admitter = Admitter::new(Arc::clone(&roster), Arc::default(), "muster");
+        Self { roster, session: wire::muster::Session::default(), admitter }
+    }
+
+    fn columns(&mut self, new_devices: &[&str], device_index: &[u32], flags: &[u32]) -> Admission {
+        let count = device_index.len();
+        let batch = proto::ColumnarBatch {
+            batch_sequence: 1,
+            new_devices: new_devices.iter().map(ToString::to_string).collect(),
+            device_index: device_index.to_vec(),
+            lat_e7_delta: vec![1_000_000; count],
+            lon_e7_delta: vec![1_000_000; count],
+            flags: flags.to_vec(),
+            ..proto::ColumnarBatch::default()
+        };
+        self.take(proto::gateway_up::Payload::Columns(batch))
+    }
+
+    fn take(&mut self, payload: proto::gateway_up::Payload) -> Admission {
+        let up = proto::GatewayUp { gateway: "g".into(), payload: Some(payload) };
+        let (mut decoded, mut admission) = (Decoded::default(), Admission::default());
+        let received = Timestamp::MIN;
+        let bytes = prost::Message::encode_to_vec(&up);
+        self.session.decode(&bytes, &Context { received }, &mut decoded).unwrap();
+        self.admitter.admit(&mut decoded, self.session.devices(), received, &mut admission);
+        admission
+    }
+}
+
+fn units(admission: &Admission) -> Vec<u32> {
+    admission.heard.iter().map(|heard| heard.binding.unit.0).collect()
+}
+
+fn refusals(admission: &Admission) -> Vec<(u32, &str)> {
+    admission.refusals.iter().map(|refusal| (refusal.place, refusal.reason)).collect()
+}
+
+#[test]
+fn a_numbered_device_is_looked_up_once() {
+    let mut gateway = Gateway::new();
+    assert_eq!(units(&gateway.columns(&["cot:a", "cot:b"], &[0, 1, 0], &[])), [1, 2, 1]);
+    assert_eq!(gateway.roster.asked(), 2);
+    assert_eq!(units(&gateway.columns(&[], &[1, 1, 0], &[])), [2, 2, 1]);
+    assert_eq!(gateway.roster.asked(), 0);
+}
+
+#[test]
+fn a_device_that_moved_to_another_unit_speaks_for_that_from_the_next_batch_on() {
+    let mut gateway = Gateway::new();
+    gateway.columns(&["cot:a", "cot:b"], &[0, 1], &[]);
+    gateway.roster.retire("cot:a");
+    let admission = gateway.columns(&[], &[0, 1], &[]);
+    assert_eq!((units(&admission), refusals(&admission)), (vec![2], vec![(0, "unknown_device")]));
+    gateway.roster.enrol("cot:a", 3);
+    assert_eq!(units(&gateway.columns(&[], &[0, 1], &[])), [3, 2]);
+}
+
+#[test]
+fn an_unknown_device_is_refused_by_each_report_and_known_once_it_is_enrolled() {
+    let mut gateway = Gateway::new();
+    let admission = gateway.columns(&["cot:b", "cot:new", "no name"], &[1, 0, 1, 2, 7], &[]);
+    assert_eq!(units(&admission), [2]);
+    let unknown = "unknown_device";
+    assert_eq!(refusals(&admission), [(0, unknown), (2, unknown), (3, "out_of_range"), (4, "out_of_range")]);
+    assert_eq!(admission.refusals[0].detail, "no unit carries `cot:new`");
+    assert_eq!(admission.reports, 1);
+    gateway.roster.enrol("cot:new", 9);
+    assert_eq!(units(&gateway.columns(&[], &[1, 0], &[])), [9, 2]);
+}
+
+#[test]
+fn a_button_in_a_batch_rings_with_the_place_of_its_own_device() {
+    let mut gateway = Gateway::new();
+    gateway.columns(&["cot:a", "cot:new"], &[0, 0, 1], &[0, 0, 2]);
+    let presses = std::mem::take(&mut *gateway.roster.presses.lock().unwrap());
+    assert_eq!(presses.len(), 1, "an unknown device rings all the same");
+    assert_eq!(presses[0].device.as_str(), "cot:new");
+    assert_eq!(presses[0].place.map(|(position, _)| position.lat_e7()), Some(3_000_000));
+}
+
+#[test]
+fn rows_are_each_of_the_device_that_they_name() {
+    let mut gateway = Gateway::new();
+    let report = |device: &str| proto::Report { device: device.into(), lat_e7: 1, ..proto::Report::default() };
+    let reports = ["cot:b", "a b", "cot:a", "cot:z"].map(report).to_vec();
+    let admission =
+        gateway.take(proto::gateway_up::Payload::Reports(proto::ReportBatch { batch_sequence: 1, reports }));
+    assert_eq!(units(&admission), [2, 1]);
+    assert_eq!(refusals(&admission), [(1, "malformed"), (3, "unknown_device")]);
+}
+
+#[test]
+fn a_terminal_whose_unit_was_retired_is_unknown_from_its_next_frame_on() {
+    let mut gateway = Gateway::new();
+    let contact = || {
+        let presence = proto::Presence { device: "cot:a".into(), present: true, ..proto::Presence::default() };
+        proto::gateway_up::Payload::Presence(presence)
+    };
+    assert_eq!(units(&gateway.take(contact())), [1]);
+    assert_eq!(units(&gateway.take(contact())), [1]);
+    assert_eq!(gateway.roster.asked(), 1);
+    gateway.roster.retire("cot:a");
+    assert!(units(&gateway.take(contact())).is_empty());
+    gateway.roster.enrol("cot:a", 3);
+    assert_eq!(units(&gateway.take(contact())), [3]);
+}
