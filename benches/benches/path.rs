@@ -1,0 +1,529 @@
+//! The way of a report from the socket to its slot, stop by stop: the bare socket, decoding and admission, the engine without and
+//! with a journal, and all of it together through a real server. Every stop gets the same reports; rounds are interleaved.
+//!
+//! `PATH_ONLY=<part of a row's name>` runs those rows alone, for a profiler; `PATH_ROUNDS` sets the number of rounds.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::BytesMut;
+use engine::{Engine, Recovery, Retention, Storage, UnknownDevices};
+use ingest::{Admission, Counters, Gaps, Intake, NotSettled, QueueFull, Session, SessionLimits, Setting};
+use journal::FolderDisk;
+use model::{Binding, Clock, DeviceId, Heard, Position, PositionReport, Press, Timestamp, What};
+use prost::Message as _;
+use server::config::{Config, Data, Listen};
+use server::{Server, SystemClock};
+use testkit::{Seeded, Shape};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpListener, TcpStream};
+use wire::proto::{ColumnarBatch, GatewayDown, GatewayUp, Report, ReportBatch, gateway_down, gateway_up};
+
+const ROUNDS: usize = 7;
+/// Devices of the one gateway, each carried by its own unit.
+const DEVICES: usize = 100_000;
+/// Reports of one round, twice around the fleet.
+const REPORTS: usize = 2 * DEVICES;
+/// What a connection of the server reads at once, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+
+/// How reports are packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Columns(usize),
+    Rows(usize),
+}
+
+impl Form {
+    const ALL: [Self; 3] = [Self::Columns(1_000), Self::Columns(100), Self::Rows(100)];
+
+    fn name(self) -> String {
+        match self {
+            Self::Columns(reports) => format!("columns of {reports}"),
+            Self::Rows(reports) => format!("`ReportBatch` of {reports}"),
+        }
+    }
+
+    const fn reports(self) -> usize {
+        match self {
+            Self::Columns(reports) | Self::Rows(reports) => reports,
+        }
+    }
+}
+
+/// The fleet: each round moves it twice, a second apart, by some ten metres.
+struct Fleet {
+    places: Vec<Position>,
+    random: Seeded,
+    time_ms: i64,
+    sequence: u64,
+}
+
+impl Fleet {
+    fn new() -> Self {
+        // An hour ago: whatever the number of rounds, no report is from the future.
+        let time_ms = SystemClock::default().now().unix_ms() - 3_600_000;
+        let places = testkit::seeded_fleet(42, DEVICES, Shape::City);
+        Self { places, random: Seeded::new(7), time_ms, sequence: 0 }
+    }
+
+    fn step(&mut self) {
+        self.time_ms += 1_000;
+        for place in &mut self.places {
+            let mut moved = |e7: i32| e7 + self.random.between(-1_000.0, 1_000.0) as i32;
+            *place = Position::from_e7(moved(place.lat_e7()), moved(place.lon_e7())).unwrap_or(*place);
+        }
+    }
+
+    /// The frames of one round with their lengths. Those of columns that begin a connection bring the names.
+    fn round(&mut self, form: Form, names: Names) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for _ in 0..REPORTS / DEVICES {
+            let is_first = frames.is_empty();
+            self.step();
+            for first in (0..DEVICES).step_by(form.reports()) {
+                let devices = first..first + form.reports();
+                self.sequence += 1;
+                let payload = match form {
+                    Form::Rows(_) => gateway_up::Payload::Reports(self.rows(devices)),
+                    Form::Columns(_) => {
+                        let named = if is_first && names == Names::New { devices.clone() } else { 0..0 };
+                        let new_devices = named.map(name).collect();
+                        gateway_up::Payload::Columns(ColumnarBatch { new_devices, ..self.columns(devices) })
+                    }
+                };
+                let up = GatewayUp { gateway: "bench".into(), payload: Some(payload) };
+                frames.push(up.encode_length_delimited_to_vec());
+            }
+        }
+        frames
+    }
+
+    fn rows(&self, devices: std::ops::Range<usize>) -> ReportBatch {
+        let report = |device: usize| Report {
+            device: name(device),
+            time_ms: Some(self.time_ms),
+            lat_e7: self.places[device].lat_e7(),
+            lon_e7: self.places[device].lon_e7(),
+            speed_mps: Some(8.0),
+            course_deg: Some(90.0),
+            accuracy_m: Some(10.0),
+            ..Report::default()
+        };
+        ReportBatch { batch_sequence: self.sequence, reports: devices.map(report).collect() }
+    }
+
+    fn columns(&self, devices: std::ops::Range<usize>) -> ColumnarBatch {
+        let count = devices.len();
+        let deltas = |of: fn(&Position) -> i32| {
+            let mut before = 0;
+            let delta = |place: &Position| of(place) - std::mem::replace(&mut before, of(place));
+            self.places[devices.clone()].iter().map(delta).collect()
+        };
+        let mut time_ms_delta = vec![0; count];
+        time_ms_delta[0] = self.time_ms;
+        ColumnarBatch {
+            batch_sequence: self.sequence,
+            new_devices: Vec::new(),
+            device_index: devices.clone().map(|device| device as u32).collect(),
+            time_ms_delta,
+            lat_e7_delta: deltas(|place| place.lat_e7()),
+            lon_e7_delta: deltas(|place| place.lon_e7()),
+            speed_cmps: vec![800; count],
+            course_cdeg: vec![9_000; count],
+            accuracy_dm: vec![100; count],
+            flags: Vec::new(),
+        }
+    }
+}
+
+/// Whether the connection knows the devices by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Names {
+    New,
+    Known,
+}
+
+fn name(device: usize) -> String {
+    format!("bench:{device:06}")
+}
+
+/// When something began, by the clock and by the CPU time of this process, its client's too.
+struct Start {
+    at: Instant,
+    cpu_s: f64,
+}
+
+/// What a round cost.
+struct Cost {
+    reports_per_s: f64,
+    cpu_s: f64,
+}
+
+impl Start {
+    fn now() -> Self {
+        Self { at: Instant::now(), cpu_s: cpu_s() }
+    }
+
+    /// The cost of a round that ends now.
+    fn cost(&self) -> Cost {
+        Cost { reports_per_s: REPORTS as f64 / self.at.elapsed().as_secs_f64(), cpu_s: cpu_s() - self.cpu_s }
+    }
+}
+
+/// CPU time that this process has used, in seconds, to a hundredth: it tells more than the clock when others use the machine.
+/// 0 where the system does not say.
+fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    ticks.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+/// The bare socket: the same bytes, the same reads, and nothing done with them.
+struct Discard {
+    client: TcpStream,
+    server: TcpStream,
+}
+
+impl Discard {
+    async fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a port");
+        let address = listener.local_addr().expect("it is bound");
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        Self { client: client.expect("it listens"), server: accepted.expect("somebody came").0 }
+    }
+
+    async fn round(&mut self, frames: &[Vec<u8>]) -> Cost {
+        let Self { client, server } = self;
+        let bytes: usize = frames.iter().map(Vec::len).sum();
+        let (began, mut buffer) = (Start::now(), BytesMut::new());
+        let write = async {
+            for frame in frames {
+                client.write_all(frame).await.expect("it is read");
+            }
+        };
+        let read = async {
+            let mut left = bytes;
+            while left > 0 {
+                buffer.clear();
+                buffer.reserve(READ_BYTES);
+                left -= server.read_buf(&mut buffer).await.expect("it is written");
+            }
+        };
+        tokio::join!(write, read);
+        began.cost()
+    }
+}
+
+/// The engine as the server shows it to its sessions.
+struct Direct(Arc<Engine>);
+
+impl Intake for Direct {
+    type Settlement = std::future::Ready<Result<(), NotSettled>>;
+
+    fn resolve(&self, device: &DeviceId) -> Option<Binding> {
+        self.0.resolve(device)
+    }
+
+    fn generation(&self) -> u32 {
+        self.0.live().roster().generation()
+    }
+
+    fn ring(&self, _: Press) {
+        unreachable!("nobody presses a button here")
+    }
+
+    async fn submit(&self, _: Vec<Heard>) -> Result<Self::Settlement, NotSettled> {
+        Err(NotSettled::Stopped)
+    }
+
+    fn try_submit(&self, _: Vec<Heard>) -> Result<Self::Settlement, QueueFull> {
+        Err(QueueFull)
+    }
+}
+
+/// Frame, decode, admit, and no further.
+struct Decode {
+    session: Session<Direct>,
+}
+
+impl Decode {
+    fn open(engine: &Arc<Engine>) -> Self {
+        let setting = Setting {
+            intake: Arc::new(Direct(Arc::clone(engine))),
+            counters: Arc::new(Counters::default()),
+            gaps: Arc::new(Gaps::default()),
+            clock: Arc::new(SystemClock::default()),
+            limits: SessionLimits::default(),
+        };
+        let protocol = wire::protocol("muster").expect("it is in the list");
+        Self { session: Session::new(protocol, &setting) }
+    }
+
+    fn round(&mut self, frames: &[Vec<u8>]) -> Cost {
+        let framing = wire::protocol("muster").expect("it is in the list").framing;
+        let received = SystemClock::default().now();
+        let (began, mut admission) = (Start::now(), Admission::default());
+        let mut admitted = 0;
+        for bytes in frames {
+            let wire::Cut::Frame { frame, .. } = framing.cut(bytes) else { panic!("a whole frame") };
+            self.session.take(&bytes[frame], received, &mut admission);
+            admitted += admission.heard.len();
+            admission.heard.clear();
+            admission.answers.clear();
+        }
+        let cost = began.cost();
+        assert_eq!(admitted, REPORTS);
+        cost
+    }
+}
+
+/// Batches from memory through the writer, until all are settled.
+struct Apply {
+    engine: Arc<Engine>,
+    bindings: Vec<Binding>,
+    fleet: Fleet,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Apply {
+    fn open(folder: Option<tempfile::TempDir>) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let engine = match &folder {
+            None => Engine::start(clock, UnknownDevices::Admit),
+            Some(folder) => {
+                let storage = Storage {
+                    disk: Arc::new(FolderDisk::take(folder.path()).expect("the folder is ours")),
+                    options: journal::Options::default(),
+                    retention: Retention::default(),
+                    on_failure: engine::OnJournalFailure::LiveUnacked,
+                };
+                let opened = Engine::open(clock, UnknownDevices::Admit, &storage, &Recovery::default());
+                opened.expect("the folder is empty")
+            }
+        };
+        let resolve = |device| engine.resolve(&DeviceId::new(&name(device)).expect("a name")).expect("admitted");
+        let bindings = (0..DEVICES).map(resolve).collect();
+        Self { engine: Arc::new(engine), bindings, fleet: Fleet::new(), _folder: folder }
+    }
+
+    async fn round(&mut self, reports: usize) -> Cost {
+        let Self { engine, bindings, fleet, .. } = self;
+        let mut batches = Vec::new();
+        for _ in 0..REPORTS / DEVICES {
+            fleet.step();
+            let time = Timestamp::from_unix_ms(fleet.time_ms);
+            let received = SystemClock::default().now();
+            for devices in (0..DEVICES).collect::<Vec<_>>().chunks(reports) {
+                let heard = |device: &usize| {
+                    let report = PositionReport { time, ..PositionReport::at(fleet.places[*device]) };
+                    Heard { binding: bindings[*device], received, what: What::Report(report) }
+                };
+                batches.push(devices.iter().map(heard).collect::<Vec<_>>());
+            }
+        }
+        let (before, began) = (newest(engine), Start::now());
+        let mut settlements = Vec::with_capacity(batches.len());
+        for batch in batches {
+            settlements.push(engine.submit(batch).await.expect("the engine runs"));
+        }
+        for settlement in settlements {
+            settlement.await.expect("everything is stored");
+        }
+        let cost = began.cost();
+        assert_eq!(newest(engine) - before, REPORTS as u64, "each report is the newest of its device");
+        cost
+    }
+}
+
+fn newest(engine: &Engine) -> u64 {
+    engine.live().counters().reports().find(|(word, _)| *word == "newest").map_or(0, |(_, count)| count)
+}
+
+/// All of it: a client writes to the socket of a server and reads the acknowledgements.
+struct Whole {
+    server: Server,
+    client: TcpStream,
+    _folder: Option<tempfile::TempDir>,
+}
+
+impl Whole {
+    async fn open(folder: Option<tempfile::TempDir>) -> Self {
+        let listen = "muster=tcp://127.0.0.1:0".parse().expect("an address");
+        let config = Config {
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            grpc: None,
+            listen: vec![Listen { address: listen, insecure: false }],
+            admit_unknown: true,
+            data: folder.as_ref().map_or(Data::Off, |folder| Data::Folder(folder.path().to_owned())),
+            ..Config::default()
+        };
+        let server = Server::start(&config).await.expect("the server starts");
+        let client = TcpStream::connect(server.addresses().listen[0].address).await.expect("the server listens");
+        client.set_nodelay(true).expect("a socket option");
+        Self { server, client, _folder: folder }
+    }
+
+    async fn round(self, frames: Vec<Vec<u8>>) -> (Cost, Self) {
+        let count = frames.len();
+        let (mut from, mut to) = self.client.into_split();
+        let began = Start::now();
+        let write = tokio::spawn(async move {
+            for frame in &frames {
+                to.write_all(frame).await.expect("the server reads");
+            }
+            to
+        });
+        hear(&mut from, count).await;
+        let cost = began.cost();
+        let to = write.await.expect("the client ends well");
+        (cost, Self { client: from.reunite(to).expect("one stream"), ..self })
+    }
+}
+
+/// Waits for so many acknowledgements; nothing may have been refused.
+async fn hear(from: &mut OwnedReadHalf, mut acks: usize) {
+    let mut inbox = BytesMut::new();
+    while acks > 0 {
+        from.read_buf(&mut inbox).await.expect("the server answers");
+        let mut rest = &inbox[..];
+        let mut left = rest.len();
+        while let Ok(down) = GatewayDown::decode_length_delimited(&mut rest) {
+            assert!(matches!(down.payload, Some(gateway_down::Payload::Ack(ack)) if ack.refused.is_empty()));
+            acks -= 1;
+            left = rest.len();
+        }
+        let done = inbox.len() - left;
+        bytes::Buf::advance(&mut inbox, done);
+    }
+}
+
+/// One form of batch at every stop.
+struct Lane {
+    form: Form,
+    fleet: Fleet,
+    discard: Discard,
+    decode: Decode,
+    whole: [Option<Whole>; 2],
+    rates: [Vec<f64>; STOPS.len()],
+    cpu_s: [f64; STOPS.len()],
+}
+
+const STOPS: [&str; 6] = [
+    "socket, received and discarded",
+    "decode and admit",
+    "engine, no journal",
+    "engine, journal",
+    "socket to slot, no journal",
+    "socket to slot, journal",
+];
+
+impl Lane {
+    async fn open(form: Form, engine: &Arc<Engine>) -> Self {
+        let whole = [Some(Whole::open(None).await), Some(Whole::open(Some(folder())).await)];
+        let (discard, decode) = (Discard::open().await, Decode::open(engine));
+        let mut lane = Self {
+            form,
+            fleet: Fleet::new(),
+            discard,
+            decode,
+            whole,
+            rates: Default::default(),
+            cpu_s: [0.0; STOPS.len()],
+        };
+        // Names become known and memory is touched before anything is measured.
+        let frames = lane.fleet.round(form, Names::New);
+        lane.decode.round(&frames);
+        for whole in &mut lane.whole {
+            *whole = Some(whole.take().expect("it is put back").round(frames.clone()).await.1);
+        }
+        lane
+    }
+
+    async fn round(&mut self, only: &str, apply: &mut [Apply; 2]) {
+        let frames = self.fleet.round(self.form, Names::Known);
+        for (at, stop) in STOPS.into_iter().enumerate() {
+            if !format!("{stop}, {}", self.form.name()).contains(only) {
+                continue;
+            }
+            let cost = match at {
+                0 => self.discard.round(&frames).await,
+                1 => self.decode.round(&frames),
+                2 | 3 => apply[at - 2].round(self.form.reports()).await,
+                _ => {
+                    let whole = self.whole[at - 4].take().expect("it is put back");
+                    let (cost, whole) = whole.round(frames.clone()).await;
+                    self.whole[at - 4] = Some(whole);
+                    cost
+                }
+            };
+            self.cpu_s[at] += cost.cpu_s;
+            self.rates[at].push(cost.reports_per_s);
+        }
+    }
+
+    fn print(&mut self, bytes: f64) {
+        let medians = self.rates.each_mut().map(|rates| {
+            rates.sort_by(f64::total_cmp);
+            rates.get(rates.len() / 2).copied()
+        });
+        for (at, ((stop, median), rates)) in STOPS.into_iter().zip(medians).zip(&self.rates).enumerate() {
+            let (Some(median), [least, .., most]) = (median, &rates[..]) else { continue };
+            let (ns, cpu) = (1e9 / median, self.cpu_s[at] * 1e9 / (rates.len() * REPORTS) as f64);
+            let share = medians[0].map_or(String::new(), |all| format!("{:.1} %", 100.0 * median / all));
+            println!(
+                "| {}, {bytes:.0} B a report | {stop} | {:.2} ({:.2} - {:.2}) | {ns:.0} | {cpu:.0} | {share} |",
+                self.form.name(),
+                median / 1e6,
+                least / 1e6,
+                most / 1e6
+            );
+        }
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in(".").expect("the current folder takes a folder")
+}
+
+async fn measure() {
+    let only = std::env::var("PATH_ONLY").unwrap_or_default();
+    let rounds = std::env::var("PATH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let mut apply = [Apply::open(None), Apply::open(Some(folder()))];
+    let mut lanes = Vec::new();
+    for form in
+        Form::ALL.into_iter().filter(|form| STOPS.iter().any(|stop| format!("{stop}, {}", form.name()).contains(&only)))
+    {
+        lanes.push(Lane::open(form, &apply[0].engine).await);
+    }
+    for _ in 0..rounds {
+        for lane in &mut lanes {
+            lane.round(&only, &mut apply).await;
+        }
+    }
+    println!(
+        "| batches | stop | million reports/s (least - most of {rounds}) | ns a report | CPU ns a report | of the bare socket |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for mut lane in lanes {
+        let frames = lane.fleet.round(lane.form, Names::Known);
+        lane.print(frames.iter().map(Vec::len).sum::<usize>() as f64 / REPORTS as f64);
+        for whole in lane.whole.into_iter().flatten() {
+            whole.server.stop().await;
+        }
+    }
+    for one in apply {
+        one.engine.stop().await;
+    }
+}
+
+fn main() {
+    // `cargo test` runs benches once with `--test`; there is nothing to measure then.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(async { tokio::spawn(measure()).await.expect("the bench ends well") });
+}
