@@ -1,6 +1,7 @@
 //! One live map of a city's forces: which units are nearest, which are in this zone.
 
 mod backup;
+mod bench;
 mod decode;
 mod demo;
 mod journal;
@@ -38,6 +39,8 @@ enum Command {
     Serve(serve::Serve),
     /// The simulated city alone, against any server
     Simulate(simulate::Simulate),
+    /// Measure a server under a planned load; exit 1 when a limit is missed
+    Bench(bench::Bench),
     /// Decode frames given in hex, one a line, to one JSON object a line
     Decode(decode::Decode),
     /// Ask a running server
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Simulate(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Decode(command) => command.run(),
         Command::Query(command) => command.run(),
         Command::Journal(command) => command.run(),

@@ -60,11 +60,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let scale = match unit {
+        "us" => 0.000_001,
         "ms" => 0.001,
         "" | "s" => 1.0,
         "m" => 60.0,
         "h" => 3_600.0,
-        _ => return Err(format!("{unit:?} is no unit of time; write ms, s, m or h, as in 20s")),
+        _ => return Err(format!("{unit:?} is no unit of time; write us, ms, s, m or h, as in 20s")),
     };
     let seconds = number.parse::<f64>().map_err(|_| format!("{text:?} is no duration, as in 20s"))? * scale;
     Duration::try_from_secs_f64(seconds)

@@ -20,6 +20,7 @@
 mod city;
 mod driver;
 mod forces;
+pub mod load;
 mod plan;
 mod plane;
 mod rng;

@@ -273,7 +273,7 @@ impl Terminal for Gateway {
 }
 
 /// Takes the first whole message off `inbox`: its length as a varint, then itself.
-fn next_answer(inbox: &mut BytesMut) -> Result<Option<GatewayDown>, Fault> {
+pub(crate) fn next_answer(inbox: &mut BytesMut) -> Result<Option<GatewayDown>, Fault> {
     let garbled = |detail: String| Fault::Garbled { detail };
     let mut length = 0usize;
     let mut header = 0;
