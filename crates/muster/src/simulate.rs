@@ -4,7 +4,7 @@ use anyhow::bail;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
-use simulate::{LeftOut, Plan, Tally, Target};
+use simulate::{Batches, LeftOut, Plan, Tally, Target};
 
 use crate::serve::{runtime, stop_signal};
 
@@ -31,6 +31,9 @@ pub(crate) struct Simulate {
     /// The same seed gives the same city and the same day
     #[arg(long, default_value_t = 42)]
     seed: u64,
+    /// How gateways write batches over TCP: rows, or columns (a third of the bytes, without altitudes)
+    #[arg(long, value_parser = batches, default_value = "rows", value_name = "rows|columns")]
+    batches: Batches,
 }
 
 impl Simulate {
@@ -42,6 +45,7 @@ impl Simulate {
         let now = model::Clock::now(&server::SystemClock::default());
         let mut plan = Plan { rate_hz: self.rate, duration: self.duration, seed: self.seed, ..Plan::new(targets, now) };
         plan.units = self.units.unwrap_or(plan.units);
+        plan.batches = self.batches;
         plan.check()?;
         say_left_out(&plan.left_out());
         let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
@@ -52,6 +56,14 @@ impl Simulate {
         bar.finish_and_clear();
         print_tally(&tally);
         Ok(())
+    }
+}
+
+fn batches(text: &str) -> Result<Batches, String> {
+    match text {
+        "rows" => Ok(Batches::Rows),
+        "columns" => Ok(Batches::Columns),
+        _ => Err(format!("{text:?} is no form of batches; write rows or columns")),
     }
 }
 

@@ -30,6 +30,18 @@ pub struct Plan {
     pub start: Timestamp,
     /// How many officers press their emergency button once, 15 to 45 s after the start. Default: 1.
     pub emergencies: usize,
+    /// How gateways write their batches on a stream. Default: [`Batches::Rows`].
+    pub batches: Batches,
+}
+
+/// How a gateway writes its batches on a stream; in datagrams they are rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Batches {
+    /// Each report with all that its device says, under the device's name.
+    #[default]
+    Rows,
+    /// Column by column, devices by number: a third of the bytes, without altitudes.
+    Columns,
 }
 
 /// Why a simulation does not start. The caller's fault: change the plan. Trouble with single
@@ -84,7 +96,16 @@ impl Plan {
     /// The whole city, seed 42, at its usual cadence, until it is stopped.
     #[must_use]
     pub const fn new(targets: Vec<Target>, start: Timestamp) -> Self {
-        Self { targets, units: UNITS, rate_hz: None, duration: None, seed: 42, start, emergencies: 1 }
+        Self {
+            targets,
+            units: UNITS,
+            rate_hz: None,
+            duration: None,
+            seed: 42,
+            start,
+            emergencies: 1,
+            batches: Batches::Rows,
+        }
     }
 
     /// Checks what can be checked without a network.

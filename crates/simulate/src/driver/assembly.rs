@@ -63,7 +63,8 @@ fn gateways(
     let gateway = |(number, members): (usize, Vec<Member>)| {
         let (forces, counters) = (Arc::clone(forces), Arc::clone(counters));
         let name = format!("gateway-{}", number + 1);
-        let gateway = Gateway::new(name, forces, plan.start, carrier(target.transport), members, counters);
+        let carrier = carrier(target.transport);
+        let gateway = Gateway::new(name, forces, plan.start, carrier, plan.batches, members, counters);
         (Protocol::Muster, Box::new(gateway) as Box<dyn Terminal>)
     };
     behind.into_iter().enumerate().filter(|(_, members)| !members.is_empty()).map(gateway).collect()

@@ -1,5 +1,7 @@
 //! A gateway: collects the reports of its devices into batches of Muster's own format.
 
+mod columns;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +12,10 @@ use prost::Message as _;
 use wire::proto::{AltitudeRef, GatewayDown, GatewayUp, Heartbeat, Report, ReportBatch, TimeBasis};
 use wire::proto::{gateway_down, gateway_up};
 
+use self::columns::Numbers;
 use super::{Cadence, Carrier, Fault, LATE_MAX, NEVER, Terminal};
-use crate::Forces;
 use crate::tally::Counters;
+use crate::{Batches, Forces};
 
 /// Batches are made so often.
 pub(crate) const TICK: Duration = Duration::from_millis(100);
@@ -31,6 +34,7 @@ pub(crate) struct Gateway {
     forces: Arc<Forces>,
     start: Timestamp,
     carrier: Carrier,
+    form: Form,
     counters: Arc<Counters>,
     members: Vec<Member>,
     /// Members by their next report, soonest first, one queue for each interval: whoever has reported goes to the end.
@@ -49,7 +53,20 @@ pub(crate) struct Gateway {
 struct Waiting {
     sequence: u64,
     reports: u64,
-    frame: Bytes,
+    kept: Kept,
+}
+
+/// What is kept to send a batch again.
+enum Kept {
+    Frame(Bytes),
+    /// Its numbers would mean nothing on another connection.
+    Reports(Vec<Report>),
+}
+
+/// How batches are written.
+enum Form {
+    Rows,
+    Columns(Numbers),
 }
 
 /// A device behind a gateway.
@@ -69,6 +86,7 @@ impl Gateway {
         forces: Arc<Forces>,
         start: Timestamp,
         carrier: Carrier,
+        batches: Batches,
         members: Vec<Member>,
         counters: Arc<Counters>,
     ) -> Self {
@@ -87,6 +105,11 @@ impl Gateway {
             forces,
             start,
             carrier,
+            // A datagram may be lost, and the names in it: each must say all.
+            form: match (batches, carrier) {
+                (Batches::Columns, Carrier::Stream) => Form::Columns(Numbers::default()),
+                _ => Form::Rows,
+            },
             counters,
             members,
             queues,
@@ -130,14 +153,44 @@ impl Gateway {
         let reports: Vec<Report> = self.pending.drain(..limit.min(self.pending.len())).collect();
         let count = reports.len() as u64;
         self.sequence += 1;
-        let batch = ReportBatch { batch_sequence: self.sequence, reports };
-        let before = out.len();
-        self.send(now, gateway_up::Payload::Reports(batch), out);
+        let (sequence, before) = (self.sequence, out.len());
+        let columns = match &mut self.form {
+            Form::Rows => None,
+            Form::Columns(numbers) => Some(numbers.columns(sequence, &reports)),
+        };
+        let kept = match columns {
+            None => {
+                let batch = ReportBatch { batch_sequence: sequence, reports };
+                self.send(now, gateway_up::Payload::Reports(batch), out);
+                Kept::Frame(Bytes::copy_from_slice(&out[before..]))
+            }
+            Some(batch) => {
+                self.send(now, gateway_up::Payload::Columns(batch), out);
+                Kept::Reports(reports)
+            }
+        };
         self.counters.reports.add(count);
         if self.carrier == Carrier::Stream {
-            let frame = Bytes::copy_from_slice(&out[before..]);
-            self.waiting.push_back(Waiting { sequence: self.sequence, reports: count, frame });
+            self.waiting.push_back(Waiting { sequence, reports: count, kept });
             self.counters.promised.add(count);
+        }
+    }
+
+    /// Writes again what waits for its acknowledgement; a new connection knows no numbers.
+    fn send_again(&mut self, out: &mut BytesMut) {
+        let mut numbers = Numbers::default();
+        for batch in &self.waiting {
+            match &batch.kept {
+                Kept::Frame(frame) => out.extend_from_slice(frame),
+                Kept::Reports(reports) => {
+                    let payload = gateway_up::Payload::Columns(numbers.columns(batch.sequence, reports));
+                    let up = GatewayUp { gateway: self.name.clone(), payload: Some(payload) };
+                    up.encode_length_delimited(out).expect("a growing buffer has room");
+                }
+            }
+        }
+        if let Form::Columns(known) = &mut self.form {
+            *known = numbers;
         }
     }
 
@@ -211,9 +264,7 @@ impl Terminal for Gateway {
 
     /// Goes on after the last acknowledged batch: those behind it are sent again first.
     fn open(&mut self, now: Duration, out: &mut BytesMut) {
-        for batch in &self.waiting {
-            out.extend_from_slice(&batch.frame);
-        }
+        self.send_again(out);
         let again = self.waiting.len() as u64;
         self.counters.frames.add(again);
         self.counters.resent.add(again);

@@ -8,6 +8,10 @@ fn start() -> Timestamp {
 }
 
 fn gateway(carrier: Carrier, devices: usize, interval: Duration) -> (Gateway, Arc<Counters>) {
+    gateway_of(carrier, Batches::Rows, devices, interval)
+}
+
+fn gateway_of(carrier: Carrier, batches: Batches, devices: usize, interval: Duration) -> (Gateway, Arc<Counters>) {
     let counters = Arc::new(Counters::default());
     let member = |number: usize| Member {
         name: format!("owntracks:community-{number:05}"),
@@ -18,7 +22,8 @@ fn gateway(carrier: Carrier, devices: usize, interval: Duration) -> (Gateway, Ar
     };
     let members = (0..devices).map(member).collect();
     let forces = Arc::new(Forces::new(1, 7));
-    (Gateway::new("gateway-1".to_owned(), forces, start(), carrier, members, Arc::clone(&counters)), counters)
+    let (name, counted) = ("gateway-1".to_owned(), Arc::clone(&counters));
+    (Gateway::new(name, forces, start(), carrier, batches, members, counted), counters)
 }
 
 /// All batches that a gateway makes until `end`.
@@ -141,4 +146,54 @@ fn a_fault_or_nonsense_ends_the_connection() {
     assert!(matches!(hear(&[0xFF; 8]), Err(Fault::Garbled { .. })));
     assert!(matches!(hear(&[2, 0xFF, 0xFF]), Err(Fault::Garbled { .. })));
     assert!(hear(&[0x80]).is_ok(), "half a length");
+}
+
+/// What a server understands of all messages in `bytes`, on one connection: number, device, time and place of each report.
+fn understood(bytes: &mut BytesMut) -> Vec<(u64, String, Timestamp, model::Position)> {
+    let protocol = wire::protocol("muster").unwrap();
+    let (mut decoder, mut decoded, mut all) = ((protocol.decoder)(), wire::Decoded::default(), Vec::new());
+    while let wire::Cut::Frame { frame, consumed } = protocol.framing.cut(bytes) {
+        decoded.clear();
+        decoder.decode(&bytes[frame], &wire::Context { received: start() }, &mut decoded).unwrap();
+        assert!(decoded.faults.is_empty(), "{:?}", decoded.faults);
+        for (at, report) in decoded.reports.iter().enumerate() {
+            let device = decoded.device_of(at, decoder.devices()).unwrap().to_string();
+            all.push((decoded.number.as_ref().unwrap().number, device, report.time.unwrap(), report.position));
+        }
+        bytes.advance(consumed);
+    }
+    all
+}
+
+#[test]
+fn columns_say_what_rows_say_in_fewer_bytes() {
+    let spoken = |batches| {
+        let (mut gateway, _) = gateway_of(Carrier::Stream, batches, 500, Duration::from_secs(1));
+        let mut out = BytesMut::new();
+        (1..=20).for_each(|tick| gateway.speak(Duration::from_millis(100 * tick), &mut out).unwrap());
+        let bytes = out.len();
+        (understood(&mut out), bytes)
+    };
+    let ((rows, row_bytes), (columns, column_bytes)) = (spoken(Batches::Rows), spoken(Batches::Columns));
+    assert_eq!(rows, columns);
+    assert!(rows.len() > 900 && column_bytes < row_bytes * 2 / 3, "{column_bytes} of {row_bytes} bytes");
+}
+
+#[test]
+fn a_new_connection_learns_the_names_of_what_is_sent_again_and_of_what_follows() {
+    let (mut gateway, _) = gateway_of(Carrier::Stream, Batches::Columns, 50, Duration::from_secs(1));
+    let mut first = BytesMut::new();
+    (1..=3).for_each(|tick| gateway.speak(Duration::from_millis(100 * tick), &mut first).unwrap());
+    let sent = understood(&mut first);
+    let ack = Ack { batch_sequence: 1, refused: Vec::new() };
+    let down = GatewayDown { payload: Some(gateway_down::Payload::Ack(ack)) }.encode_length_delimited_to_vec();
+    gateway.hear(Duration::from_millis(301), &mut BytesMut::from(&down[..]), &mut first).unwrap();
+    let mut second = BytesMut::new();
+    gateway.open(Duration::from_millis(350), &mut second);
+    (4..=12).for_each(|tick| gateway.speak(Duration::from_millis(100 * tick), &mut second).unwrap());
+    let again = understood(&mut second);
+    let unacknowledged: Vec<_> = sent.into_iter().filter(|(number, ..)| *number > 1).collect();
+    assert!(!unacknowledged.is_empty() && again.starts_with(&unacknowledged), "{again:?}");
+    let numbers: std::collections::BTreeSet<u64> = again.iter().map(|(number, ..)| *number).collect();
+    assert_eq!(numbers, (2..=12).collect());
 }
