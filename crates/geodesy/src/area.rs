@@ -1,6 +1,6 @@
 use model::{Position, limits};
 
-use crate::{Ecef, EcefBox, Tile, Vantage, distance_m};
+use crate::{Tile, Vantage, distance_m};
 
 const TURN_E7: i64 = 3_600_000_000;
 const HALF_TURN_E7: i64 = TURN_E7 / 2;
@@ -208,22 +208,49 @@ impl Area {
         }
     }
 
-    /// A box that holds the area.
+    /// Tiles that hold the area together.
     #[must_use]
-    pub fn bounds(&self) -> EcefBox {
+    pub fn tiles(&self) -> Vec<Tile> {
         match &self.0 {
-            Shape::Circle { vantage, radius_m } => EcefBox::of_point(vantage.ecef()).grown(*radius_m),
-            Shape::Polygons(polygons) => {
-                let boxes = polygons.iter().map(|polygon| polygon.outline.bounds());
-                let join = |mut all: EcefBox, one: EcefBox| {
-                    all.include(&Ecef(one.lower));
-                    all.include(&Ecef(one.upper));
-                    all
-                };
-                boxes.reduce(join).expect("an area of polygons has at least one")
-            }
+            Shape::Circle { vantage, radius_m } => circle_tiles(vantage.centre(), *radius_m),
+            Shape::Polygons(polygons) => polygons.iter().flat_map(|polygon| polygon.outline.tiles()).collect(),
         }
     }
+}
+
+/// A circle between two parallels, and between two meridians where it holds no pole.
+fn circle_tiles(centre: Position, radius_m: f64) -> Vec<Tile> {
+    /// The shortest degree of a meridian is 110,574 m.
+    const DEGREE_M: f64 = 110_500.0;
+    let reach_deg = radius_m / DEGREE_M;
+    let (south, north) = (centre.lat_deg() - reach_deg, centre.lat_deg() + reach_deg);
+    // On the sphere a circle touches a meridian at this angle; the ellipsoid is within a hundredth.
+    let sine = (reach_deg * 1.01).to_radians().sin() / centre.lat_deg().to_radians().cos();
+    let width_deg = if south <= -90.0 || north >= 90.0 || sine >= 1.0 { 360.0 } else { sine.asin().to_degrees() };
+    let e7 = |degrees: f64| (degrees * 1e7) as i64;
+    let (west, east) = (centre.lon_deg() - width_deg, centre.lon_deg() + width_deg);
+    tiles_between((e7(west) - 1, e7(south) - 1), (e7(east) + 1, e7(north) + 1))
+}
+
+/// The tiles between two corners (longitude, latitude) in 1e-7 degrees, the longitudes in any turn: more than one where the
+/// antimeridian lies between.
+fn tiles_between(lower: (i64, i64), upper: (i64, i64)) -> Vec<Tile> {
+    let clamped = |e7: i64, least: i32, most: i32| e7.clamp(i64::from(least), i64::from(most)) as i32;
+    let earth = Tile::EARTH;
+    let (south, north) = (clamped(lower.1, earth.south, earth.north), clamped(upper.1, earth.south, earth.north));
+    if upper.0 - lower.0 >= TURN_E7 {
+        return vec![Tile { south, north, ..earth }];
+    }
+    let turns = (-2..=2).map(|turns| turns * TURN_E7);
+    // +180 is kept as -180: a side on it is a place of the next turn.
+    let over = turns.filter(|turn| lower.0 + turn <= i64::from(earth.east) && upper.0 + turn >= i64::from(earth.west));
+    let tile = |turn: i64| Tile {
+        south,
+        north,
+        west: clamped(lower.0 + turn, earth.west, earth.east),
+        east: clamped(upper.0 + turn, earth.west, earth.east),
+    };
+    over.map(tile).collect()
 }
 
 impl Polygon {
@@ -333,9 +360,8 @@ impl Ring {
         if is_inside { Side::Inside } else { Side::Outside }
     }
 
-    fn bounds(&self) -> EcefBox {
-        let degrees = |e7: i64| e7 as f64 / 1e7;
-        EcefBox::of_degrees(degrees(self.lower.1), degrees(self.upper.1), degrees(self.lower.0), degrees(self.upper.0))
+    fn tiles(&self) -> Vec<Tile> {
+        tiles_between(self.lower, self.upper)
     }
 }
 
@@ -460,7 +486,18 @@ mod tests {
             let (x, y) = (dx * reach * share, dy * reach * share);
             let place = Position::from_degrees(lat + y, wrap(lon + x)).unwrap();
             proptest::prop_assert_eq!(area.contains(place), share < 1.0);
-            proptest::prop_assert!(!area.contains(place) || area.bounds().contains(&Ecef::of(place)));
+            proptest::prop_assert!(!area.contains(place) || area.tiles().iter().any(|tile| tile.contains(place)));
+        }
+
+        #[test]
+        fn a_circle_lies_in_its_tiles(
+            lat in -90.0..=90.0f64, lon in prop_oneof![-180.0..180.0f64, 179.0..180.0f64], radius in prop_oneof![1.0..RADIUS_M_MAX, 1.0..2_000.0f64],
+            bearing in 0.0..360.0f64, share in 0.9..=1.0f64,
+        ) {
+            let centre = Position::from_degrees(lat, lon).unwrap();
+            let place = crate::destination(centre, bearing, radius * share);
+            let circle = Area::circle(centre, radius).unwrap();
+            prop_assert!(!circle.contains(place) || circle.tiles().iter().any(|tile| tile.contains(place)));
         }
 
         /// A tile that is told as a whole is told as each of its places would be.

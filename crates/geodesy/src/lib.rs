@@ -11,5 +11,5 @@ pub use area::{Area, AreaError, Overlap, Vertex};
 pub use datum::{Bd09, Datum, Gcj02, UnknownDatum};
 pub use ecef::{Ecef, EcefBox, geodesic_upper_m};
 pub use geodesic::{bearing_deg, destination, distance_and_bearing, distance_m};
-pub use short::{SHORT_ERROR_M, short_distance_and_bearing};
-pub use vantage::{Flat, Reach, Tile, Vantage};
+pub use short::{Ruler, SHORT_ERROR_M, Way};
+pub use vantage::{Around, Flat, Reach, Tile, Vantage};

@@ -156,6 +156,21 @@ impl Vantage {
         Some(Flat { lat, lon: (i64::from(lon) - turn) as i32, east: self.east, north: self.north })
     }
 
+    /// Bounds for the nodes of a tree; `None` near the poles and the antimeridian, where a box of longitudes tells little.
+    #[must_use]
+    pub fn around(&self) -> Option<Around> {
+        let (lat, lon) = (self.centre.lat_e7(), self.centre.lon_e7());
+        if !self.is_flat || lon.abs() > 1_800_000_000 - FLAT_E7 {
+            return None;
+        }
+        let flat = Flat { lat, lon, east: self.east, north: self.north };
+        let side = FLAT_E7 as f32;
+        // A part in 10,000 for the plane's own error and for rounding.
+        let least = |of: fn(&Flat, f32) -> f32| of(&flat, side).min(of(&flat, -side)) * 0.9999;
+        let scale = [least(Flat::steep), least(Flat::degree)];
+        Some(Around { at: [lat as f32, lon as f32], scale, edge_m: side * scale[0].min(scale[1]) })
+    }
+
     /// Bounds on the distance of any place, however far. Tens of nanoseconds.
     #[must_use]
     pub fn reach(&self, position: Position) -> Reach {
@@ -164,6 +179,35 @@ impl Vantage {
         }
         let chord_m = self.at.chord_m(&Ecef::of(position));
         Reach { least_m: (chord_m - 1e-3).max(0.0), most_m: geodesic_upper_m(chord_m) }
+    }
+}
+
+/// Cheap lower bounds for the nodes of a tree: boxes of latitude and longitude in 1e-7 degrees as f32, rounded outward.
+#[derive(Debug, Clone, Copy)]
+pub struct Around {
+    at: [f32; 2],
+    /// The least metres of 1e-7 degrees within the plane.
+    scale: [f32; 2],
+    edge_m: f32,
+}
+
+impl Around {
+    /// So far the bounds tell distances apart; metres.
+    #[must_use]
+    pub const fn edge_m(&self) -> f32 {
+        self.edge_m
+    }
+
+    /// Nothing between the corners (latitude, longitude) is nearer; at most [`Self::edge_m`].
+    #[inline]
+    #[must_use]
+    pub fn least_m(&self, lower: &[f32; 2], upper: &[f32; 2]) -> f32 {
+        /// The centre in f32 is up to 64 units off in each coordinate; metres.
+        const ROUNDED_M: f32 = 1.5;
+        let outside =
+            |axis: usize| (lower[axis] - self.at[axis]).max(self.at[axis] - upper[axis]).max(0.0) * self.scale[axis];
+        let (y, x) = (outside(0), outside(1));
+        ((y * y + x * x).sqrt() - ROUNDED_M).min(self.edge_m)
     }
 }
 
@@ -288,6 +332,23 @@ mod tests {
             if let Some(flat) = Vantage::of(from).flat(&tile) {
                 let exact = distance_m(from, to);
                 prop_assert!(flat.least_m(&tile) <= exact && exact <= flat.most_m(&tile));
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(50_000))]
+
+        /// Boxes of any size, near and far: what lies in them is not nearer than their bound.
+        #[test]
+        fn nothing_in_a_box_is_nearer_than_its_bound((from, near) in pair(), far in (-900_000_000..=900_000_000i32, -1_800_000_000..1_800_000_000i32), is_far: bool, sides in proptest::array::uniform4(0.0..1.0f64)) {
+            let to = if is_far { Position::from_e7(far.0, far.1).unwrap() } else { near };
+            let grown = |from: i32, share: f64, most: i32| (f64::from(from) + share.powi(6) * (f64::from(most) - f64::from(from))) as f32;
+            let lower = [grown(to.lat_e7(), sides[0], -900_000_000).next_down(), grown(to.lon_e7(), sides[1], -1_800_000_000).next_down()];
+            let upper = [grown(to.lat_e7(), sides[2], 900_000_000).next_up(), grown(to.lon_e7(), sides[3], 1_799_999_999).next_up()];
+            if let Some(around) = Vantage::of(from).around() {
+                let (least_m, exact) = (around.least_m(&lower, &upper), distance_m(from, to));
+                prop_assert!(f64::from(least_m) <= exact, "{least_m} {exact}");
             }
         }
     }

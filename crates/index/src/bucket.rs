@@ -39,24 +39,16 @@ pub(crate) struct Row {
     pub(crate) digest: Digest,
 }
 
-/// A reader's copy of the rows of a bucket, column by column.
+/// A reader's copy of the places of a bucket.
 #[derive(Debug)]
-pub(crate) struct Rows {
+pub(crate) struct Places {
     pub(crate) len: usize,
-    pub(crate) lats: [i32; ROWS],
-    pub(crate) lons: [i32; ROWS],
-    pub(crate) digests: [u64; ROWS],
+    pub(crate) bits: [u64; ROWS],
 }
 
-impl Default for Rows {
+impl Default for Places {
     fn default() -> Self {
-        Self { len: 0, lats: [0; ROWS], lons: [0; ROWS], digests: [0; ROWS] }
-    }
-}
-
-impl Rows {
-    pub(crate) fn row(&self, at: usize) -> Row {
-        Row { position: position(self.lats[at], self.lons[at]), digest: Digest::of_bits(self.digests[at]) }
+        Self { len: 0, bits: [0; ROWS] }
     }
 }
 
@@ -95,16 +87,19 @@ impl Bucket {
         self.len.load(Ordering::Relaxed) as usize
     }
 
-    /// Copies all rows.
+    /// Copies all places.
     #[inline]
-    pub(crate) fn copy_to(&self, rows: &mut Rows) {
-        rows.len = self.len().min(ROWS);
-        for (at, (position, digest)) in self.rows.iter().enumerate().take(rows.len) {
-            let position = position.load(Ordering::Relaxed);
-            rows.lats[at] = (position >> 32) as i32;
-            rows.lons[at] = position as i32;
-            rows.digests[at] = digest.load(Ordering::Relaxed);
+    pub(crate) fn copy_to(&self, places: &mut Places) {
+        places.len = self.len().min(ROWS);
+        for (bits, (position, _)) in places.bits.iter_mut().zip(&self.rows).take(places.len) {
+            *bits = position.load(Ordering::Relaxed);
         }
+    }
+
+    /// Who is in row `at`. Asked after the place was read: if it is another unit by then, that is one that moves.
+    #[inline]
+    pub(crate) fn digest(&self, at: usize) -> Digest {
+        Digest::of_bits(self.rows[at].1.load(Ordering::Relaxed))
     }
 
     /// Loads what a change of row `at` will need, so that it is on its way.
@@ -124,9 +119,8 @@ impl Bucket {
     #[inline]
     pub(crate) fn row(&self, at: usize) -> Row {
         let (position, digest) = &self.rows[at];
-        let bits = position.load(Ordering::Relaxed);
         Row {
-            position: self::position((bits >> 32) as i32, bits as i32),
+            position: self::position(position.load(Ordering::Relaxed)),
             digest: Digest::of_bits(digest.load(Ordering::Relaxed)),
         }
     }
@@ -204,7 +198,13 @@ pub(crate) fn bits(position: Position) -> u64 {
 }
 
 #[inline]
-pub(crate) fn position(lat_e7: i32, lon_e7: i32) -> Position {
+pub(crate) const fn lat_lon(bits: u64) -> (i32, i32) {
+    ((bits >> 32) as i32, bits as i32)
+}
+
+#[inline]
+pub(crate) fn position(bits: u64) -> Position {
+    let (lat_e7, lon_e7) = lat_lon(bits);
     Position::from_e7(lat_e7, lon_e7).expect("only positions are stored")
 }
 

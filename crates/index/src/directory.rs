@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use geodesy::{EcefBox, Tile};
+use geodesy::Tile;
 use rstar::{AABB, RTree, RTreeObject, RTreeParams};
 
 /// What readers find buckets by: an R-tree over the boxes of all leaves' regions, and the few leaves that came since the tree
@@ -11,38 +11,30 @@ pub(crate) struct Directory {
     pub(crate) recent: Vec<Entry>,
 }
 
-/// The head bucket of a leaf and the box of its region in earth-centred metres, rounded outward.
+/// The head bucket of a leaf and its region: corners of latitude and longitude in 1e-7 degrees, rounded outward.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Entry {
     pub(crate) bucket: u32,
-    pub(crate) lower: [f32; 3],
-    pub(crate) upper: [f32; 3],
+    pub(crate) lower: [f32; 2],
+    pub(crate) upper: [f32; 2],
 }
 
 impl Entry {
     pub(crate) fn new(bucket: u32, region: &Tile) -> Self {
-        let (lower, upper) = outward(&region.ecef());
-        Self { bucket, lower, upper }
+        let envelope = envelope(region);
+        Self { bucket, lower: envelope.lower(), upper: envelope.upper() }
     }
 }
 
-/// A box in f32 that holds `exact`.
-pub(crate) fn outward(exact: &EcefBox) -> ([f32; 3], [f32; 3]) {
+/// A box in f32 that holds `tile`.
+pub(crate) fn envelope(tile: &Tile) -> AABB<[f32; 2]> {
     // To the nearest and then one step on: never inside.
-    (exact.lower.map(|side| (side as f32).next_down()), exact.upper.map(|side| (side as f32).next_up()))
-}
-
-/// Lower bound on the chord from `point` to anything in the box, metres.
-#[inline]
-pub(crate) fn least_chord_m(point: &[f32; 3], lower: &[f32; 3], upper: &[f32; 3]) -> f32 {
-    let outside = |axis: usize| (lower[axis] - point[axis]).max(point[axis] - upper[axis]).max(0.0);
-    let [x, y, z] = [outside(0), outside(1), outside(2)];
-    // The point is rounded to half a metre on each axis.
-    (x * x + y * y + z * z).sqrt() - 1.0
+    let lower = [tile.south, tile.west].map(|side| (side as f32).next_down());
+    AABB::from_corners(lower, [tile.north, tile.east].map(|side| (side as f32).next_up()))
 }
 
 impl RTreeObject for Entry {
-    type Envelope = AABB<[f32; 3]>;
+    type Envelope = AABB<[f32; 2]>;
 
     fn envelope(&self) -> Self::Envelope {
         AABB::from_corners(self.lower, self.upper)

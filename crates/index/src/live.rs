@@ -130,6 +130,11 @@ impl LiveIndex {
         self.shared.slots.slot(unit)
     }
 
+    /// Asks memory for the slots of `units`, which will be read soon.
+    pub fn ask_for(&self, units: impl Iterator<Item = UnitHandle>) {
+        std::hint::black_box(units.fold(0, |all, unit| all ^ self.shared.slots.touch(unit)));
+    }
+
     /// How many units have a place.
     #[must_use]
     pub fn located(&self) -> usize {

@@ -1,12 +1,12 @@
 use std::ops::ControlFlow;
 
-use geodesy::{EcefBox, Flat, Reach, Tile, Vantage};
+use geodesy::{Around, Flat, Reach, Tile, Vantage};
 use model::{Position, UnitHandle};
-use rstar::{Envelope as _, ParentNode, RTreeNode};
+use rstar::{AABB, Envelope as _, ParentNode, RTreeNode};
 
-use crate::bucket::{NONE, ROWS, Row, Rows};
+use crate::bucket::{Bucket, NONE, Places, ROWS, lat_lon, position};
 use crate::digest::Digest;
-use crate::directory::{Entry, least_chord_m, outward};
+use crate::directory::{Entry, Wide, envelope};
 use crate::live::{LiveIndex, Shared};
 use crate::moves::{Mark, TooMany};
 use crate::sync::Ordering;
@@ -51,46 +51,58 @@ impl LiveIndex {
         let shared = self.shared();
         let once = Once::begin(shared);
         let directory = shared.directory.load();
-        let at = vantage.ecef().0.map(|axis| axis as f32);
-        let mut near = Near { once, vantage, at, bound_m, visit, rows: Rows::default() };
+        let mut near = Near { once, vantage, around: vantage.around(), bound_m, visit, places: Places::default() };
         near.node(directory.tree.root())?;
         for entry in &directory.recent {
-            near.leaf(least_chord_m(&near.at, &entry.lower, &entry.upper), entry.bucket)?;
+            if near.may_hold(near.least_m(&entry.lower, &entry.upper), &entry.lower, &entry.upper) {
+                near.leaf(entry.bucket)?;
+            }
         }
         near.finish()
     }
 
-    /// Shows `visit` every unit that may lie in an area within `bounds`, each once: `side` tells how the area lies to a tile.
+    /// Shows `visit` every unit that may lie in an area within `tiles`, each once: `side` tells how the area lies to a tile.
     /// With [`Side::Inside`] the place that is shown is in the area. Without a place the unit moves: its slot must be asked.
     ///
     /// # Errors
     /// The first error of `visit`.
     pub fn inside<E>(
         &self,
-        bounds: &EcefBox,
+        tiles: &[Tile],
         side: impl Fn(&Tile) -> Side,
         visit: impl FnMut(UnitHandle, Option<Position>, Side) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = self.shared();
         let once = Once::begin(shared);
         let directory = shared.directory.load();
-        let (lower, upper) = outward(bounds);
-        let envelope = rstar::AABB::from_corners(lower, upper);
-        let mut inside = Inside { once, side, visit, rows: Rows::default() };
-        let in_tree = directory.tree.locate_in_envelope_intersecting_int(envelope, |entry| {
-            inside.leaf(entry.bucket).map_or_else(ControlFlow::Break, ControlFlow::Continue)
-        });
-        if let ControlFlow::Break(error) = in_tree {
-            return Err(error);
-        }
-        for entry in &directory.recent {
-            if rstar::AABB::from_corners(entry.lower, entry.upper).intersects(&envelope) {
-                inside.leaf(entry.bucket)?;
+        let envelopes: Vec<_> = tiles.iter().map(envelope).collect();
+        let meets_any = |envelopes: &[AABB<[f32; 2]>], entry: &Entry| {
+            let region = AABB::from_corners(entry.lower, entry.upper);
+            envelopes.iter().any(|envelope| envelope.intersects(&region))
+        };
+        let mut inside = Inside { once, side, visit, places: Places::default() };
+        for (at, envelope) in envelopes.iter().enumerate() {
+            let in_tree = directory.tree.locate_in_envelope_intersecting_int(*envelope, |entry| {
+                // Each leaf once, also where it meets two tiles.
+                let is_new = !meets_any(&envelopes[..at], entry);
+                let looked = if is_new { inside.leaf(entry.bucket) } else { Ok(()) };
+                looked.map_or_else(ControlFlow::Break, ControlFlow::Continue)
+            });
+            if let ControlFlow::Break(error) = in_tree {
+                return Err(error);
             }
+        }
+        for entry in directory.recent.iter().filter(|entry| meets_any(&envelopes, entry)) {
+            inside.leaf(entry.bucket)?;
         }
         inside.finish()
     }
 }
+
+/// Children of a node of the directory.
+const CHILDREN_MAX: usize = <Wide as rstar::RTreeParams>::MAX_SIZE;
+/// From so many rows within the bound on, the nearest are shown first, since they narrow the bound for the others.
+const SORTED_FROM: usize = 8;
 
 /// Keeps a search from missing a unit and from showing one twice.
 struct Once<'a> {
@@ -115,7 +127,7 @@ impl<'a> Once<'a> {
     /// Comes before everything that the search looks at.
     fn begin(shared: &'a Shared) -> Self {
         let mark = shared.moves.mark();
-        Self { shared, mark, moved: Units::default(), has_too_many: false, shown: Units::default() }
+        Self { shared, mark, moved: Units::default(), has_too_many: false, shown: Units::with_room() }
     }
 
     #[inline]
@@ -158,107 +170,139 @@ impl<'a> Once<'a> {
 struct Near<'a, V> {
     once: Once<'a>,
     vantage: &'a Vantage,
-    at: [f32; 3],
+    around: Option<Around>,
     bound_m: f64,
     visit: V,
-    rows: Rows,
+    places: Places,
 }
 
 impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     fn node(&mut self, node: &ParentNode<Entry>) -> Result<(), E> {
-        let mut order = [(0.0f32, 0usize); 16];
-        let children = node.children();
-        // A node that was bulk-loaded may be one over; the root of an empty tree has none.
-        for (some, offset) in children.chunks(16).zip((0..).step_by(16)) {
-            for (at, child) in some.iter().enumerate() {
-                let least_m = match child {
-                    RTreeNode::Leaf(entry) => least_chord_m(&self.at, &entry.lower, &entry.upper),
-                    RTreeNode::Parent(parent) => {
-                        least_chord_m(&self.at, &parent.envelope().lower(), &parent.envelope().upper())
-                    }
-                };
-                order[at] = (least_m, offset + at);
+        let mut least_m = [f32::INFINITY; CHILDREN_MAX];
+        // A node of a bulk-loaded tree keeps to the limit; the loop is for whatever the library may do one day.
+        for children in node.children().chunks(CHILDREN_MAX) {
+            for (least_m, child) in least_m.iter_mut().zip(children) {
+                let (lower, upper) = corners(child);
+                *least_m = self.least_m(&lower, &upper);
             }
-            let order = &mut order[..some.len()];
-            order.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-            for (least_m, at) in order {
-                if f64::from(*least_m) > self.bound_m {
+            // The nearest first, chosen anew each time: what it holds mostly rules out the others.
+            for _ in children {
+                let nearest = (0..children.len()).min_by(|a, b| least_m[*a].total_cmp(&least_m[*b]));
+                let at = nearest.expect("a chunk has a child");
+                let (lower, upper) = corners(&children[at]);
+                if f64::from(least_m[at]) > self.bound_m {
                     break;
                 }
-                match &children[*at] {
-                    RTreeNode::Leaf(entry) => self.leaf(*least_m, entry.bucket)?,
-                    RTreeNode::Parent(parent) => self.node(parent)?,
+                if self.may_hold(least_m[at], &lower, &upper) {
+                    match &children[at] {
+                        RTreeNode::Leaf(entry) => self.leaf(entry.bucket)?,
+                        RTreeNode::Parent(parent) => self.node(parent)?,
+                    }
                 }
+                least_m[at] = f32::INFINITY;
             }
         }
         Ok(())
     }
 
-    fn leaf(&mut self, least_m: f32, head: u32) -> Result<(), E> {
-        if f64::from(least_m) > self.bound_m {
-            return Ok(());
+    /// Lower bound on the distance of a box, as far as it is cheap.
+    #[inline]
+    fn least_m(&self, lower: &[f32; 2], upper: &[f32; 2]) -> f32 {
+        match &self.around {
+            Some(around) => around.least_m(lower, upper),
+            None => self.far_least_m(lower, upper),
         }
+    }
+
+    /// Whether a box with this cheap bound can hold a unit that matters.
+    #[inline]
+    fn may_hold(&self, least_m: f32, lower: &[f32; 2], upper: &[f32; 2]) -> bool {
+        if f64::from(least_m) > self.bound_m {
+            return false;
+        }
+        // Beyond the edge the cheap bound tells nothing more; another one is worth its price there.
+        let is_beyond = self.around.is_some_and(|around| least_m >= around.edge_m());
+        !is_beyond || f64::from(self.far_least_m(lower, upper)) <= self.bound_m
+    }
+
+    /// The same by the box in earth-centred metres, which is right everywhere. A fraction of a microsecond.
+    fn far_least_m(&self, lower: &[f32; 2], upper: &[f32; 2]) -> f32 {
+        let [south, west] = lower.map(|side| side as i32);
+        let [north, east] = upper.map(|side| side as i32);
+        let earth = Tile::EARTH;
+        let tile = Tile {
+            south: south.max(earth.south),
+            north: north.min(earth.north),
+            west: west.max(earth.west),
+            east: east.min(earth.east),
+        };
+        (tile.ecef().min_chord_m(self.vantage.ecef()) as f32).next_down()
+    }
+
+    fn leaf(&mut self, head: u32) -> Result<(), E> {
         let mut number = head;
         while number != NONE {
             let bucket = self.once.shared.bucket(number);
-            let tile = bucket.tile();
-            let flat = tile.and_then(|tile| Some((self.vantage.flat(&tile)?, tile)));
+            let flat = bucket.tile().and_then(|tile| Some((self.vantage.flat(&tile)?, tile)));
             match flat {
-                Some((flat, tile)) => {
-                    if flat.least_m(&tile) <= self.bound_m {
-                        bucket.copy_to(&mut self.rows);
-                        self.flat_rows(&flat)?;
-                    }
-                }
-                None => {
-                    bucket.copy_to(&mut self.rows);
-                    self.far_rows()?;
-                }
+                Some((flat, tile)) if flat.least_m(&tile) <= self.bound_m => self.flat_rows(&flat, bucket)?,
+                Some(_) => {}
+                None => self.far_rows(bucket)?,
             }
             number = bucket.next();
         }
         Ok(())
     }
 
-    fn flat_rows(&mut self, flat: &Flat) -> Result<(), E> {
+    fn flat_rows(&mut self, flat: &Flat, bucket: &Bucket) -> Result<(), E> {
+        bucket.copy_to(&mut self.places);
         let mut squares_m2 = [0.0f32; ROWS];
         // All rows, also those beyond the last: a fixed count is what compilers turn into vector instructions.
-        for ((square_m2, lat), lon) in squares_m2.iter_mut().zip(&self.rows.lats).zip(&self.rows.lons) {
-            *square_m2 = flat.square_m2(*lat, *lon);
+        for (square_m2, bits) in squares_m2.iter_mut().zip(&self.places.bits) {
+            let (lat, lon) = lat_lon(*bits);
+            *square_m2 = flat.square_m2(lat, lon);
         }
-        let mut bound_m2 = Flat::square_bound_m2(self.bound_m);
-        for (at, square_m2) in squares_m2.into_iter().enumerate().take(self.rows.len) {
-            if square_m2 <= bound_m2 {
-                let before_m = self.bound_m;
-                self.show(self.rows.row(at), Flat::reach(square_m2))?;
-                if self.bound_m < before_m {
-                    bound_m2 = Flat::square_bound_m2(self.bound_m);
-                }
+        // Rows within the bound, the square above the row's number: as whole numbers they are in the order of distance.
+        let (mut near, mut count) = ([0u64; ROWS], 0);
+        let bound_m2 = Flat::square_bound_m2(self.bound_m);
+        for (at, square_m2) in squares_m2.iter().enumerate().take(self.places.len) {
+            near[count] = u64::from(square_m2.to_bits()) << 32 | at as u64;
+            count += usize::from(*square_m2 <= bound_m2);
+        }
+        let near = &mut near[..count];
+        if count > SORTED_FROM {
+            near.sort_unstable();
+        }
+        for key in near {
+            let square_m2 = f32::from_bits((*key >> 32) as u32);
+            if square_m2 <= Flat::square_bound_m2(self.bound_m) {
+                self.show(*key as u32 as usize, bucket, Flat::reach(square_m2))?;
             }
         }
         Ok(())
     }
 
-    fn far_rows(&mut self) -> Result<(), E> {
-        for at in 0..self.rows.len {
-            let row = self.rows.row(at);
-            let reach = self.vantage.reach(row.position);
+    fn far_rows(&mut self, bucket: &Bucket) -> Result<(), E> {
+        bucket.copy_to(&mut self.places);
+        for at in 0..self.places.len {
+            let reach = self.vantage.reach(position(self.places.bits[at]));
             if reach.least_m <= self.bound_m {
-                self.show(row, reach)?;
+                self.show(at, bucket, reach)?;
             }
         }
         Ok(())
     }
 
     #[inline]
-    fn show(&mut self, row: Row, reach: Reach) -> Result<(), E> {
-        let unit = row.digest.unit();
+    fn show(&mut self, at: usize, bucket: &Bucket, reach: Reach) -> Result<(), E> {
+        let digest = bucket.digest(at);
+        let unit = digest.unit();
         let digest = match self.once.turn(unit) {
             Turn::Not => return Ok(()),
-            Turn::Still => Some(row.digest),
+            Turn::Still => Some(digest),
             Turn::Moving => None,
         };
-        self.bound_m = (self.visit)(&Sight { unit, position: row.position, digest, reach })?;
+        self.bound_m = (self.visit)(&Sight { unit, position: position(self.places.bits[at]), digest, reach })?;
         Ok(())
     }
 
@@ -273,11 +317,19 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     }
 }
 
+#[inline]
+fn corners(node: &RTreeNode<Entry>) -> ([f32; 2], [f32; 2]) {
+    match node {
+        RTreeNode::Leaf(entry) => (entry.lower, entry.upper),
+        RTreeNode::Parent(parent) => (parent.envelope().lower(), parent.envelope().upper()),
+    }
+}
+
 struct Inside<'a, S, V> {
     once: Once<'a>,
     side: S,
     visit: V,
-    rows: Rows,
+    places: Places,
 }
 
 impl<E, S: Fn(&Tile) -> Side, V: FnMut(UnitHandle, Option<Position>, Side) -> Result<(), E>> Inside<'_, S, V> {
@@ -288,9 +340,9 @@ impl<E, S: Fn(&Tile) -> Side, V: FnMut(UnitHandle, Option<Position>, Side) -> Re
             let tile = bucket.tile();
             let side = tile.as_ref().map_or(Side::Border, &self.side);
             if side != Side::Outside && bucket.len() > 0 {
-                bucket.copy_to(&mut self.rows);
-                for at in 0..self.rows.len {
-                    let Row { position, digest } = self.rows.row(at);
+                bucket.copy_to(&mut self.places);
+                for at in 0..self.places.len {
+                    let (position, digest) = (position(self.places.bits[at]), bucket.digest(at));
                     // It may have left the tile since the tile was read.
                     let is_in_tile = tile.is_some_and(|tile| tile.contains(position));
                     let side = if is_in_tile { side } else { Side::Border };

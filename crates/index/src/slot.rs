@@ -185,6 +185,13 @@ impl Slots {
         (traits.is_some() || slot.contact_time.is_some()).then(|| Slot { traits: traits.unwrap_or_default(), ..slot })
     }
 
+    /// Loads a little of what [`Self::slot`] will need.
+    #[inline]
+    pub(crate) fn touch(&self, unit: UnitHandle) -> u64 {
+        let slot = self.slots.seen(unit.0).map_or(0, |slot| slot.0.word(0));
+        slot ^ self.traits.seen(unit.0).map_or(0, |traits| traits.0.word(0))
+    }
+
     #[inline]
     pub(crate) fn traits(&self, unit: UnitHandle) -> Option<UnitTraits> {
         traits_of(self.traits.seen(unit.0)?.0.read())
@@ -230,7 +237,7 @@ impl Slots {
     }
 
     /// It was heard; the contact is not set back.
-    pub(crate) fn touch(&self, unit: UnitHandle, contact: Timestamp) {
+    pub(crate) fn hear(&self, unit: UnitHandle, contact: Timestamp) {
         let cell = &self.slots.reach(unit.0).0;
         let slot = slot_of(std::array::from_fn(|at| cell.word(at)));
         cell.write(words_of(&Slot { contact_time: slot.contact_time.max(Some(contact)), ..slot }));
@@ -300,7 +307,7 @@ fn slot_of(words: [u64; 7]) -> Slot {
         [None, Some(AccuracyBasis::Device), Some(AccuracyBasis::Class), Some(AccuracyBasis::Gateway)];
     let two = |shift: u32| (words[2] >> shift & 0b11) as usize;
     let fix = (words[2] & HAS_FIX != 0).then(|| Fix {
-        position: bucket::position((words[0] >> 32) as i32, words[0] as i32),
+        position: bucket::position(words[0]),
         time: time_of(words[1]),
         received: time_of(words[3]),
         source: DeviceHandle((words[4] >> 32) as u32),

@@ -142,7 +142,7 @@ mod parts {
                     inside[unit.0 as usize] += 1;
                     Ok::<_, ()>(())
                 };
-                index.inside(&circle.bounds(), side, visit).unwrap();
+                index.inside(&circle.tiles(), side, visit).unwrap();
                 assert!(inside.iter().all(|times| *times == 1));
                 asked.fetch_add(1, Ordering::Relaxed);
             }
@@ -169,7 +169,7 @@ mod model_of_the_move {
     use geodesy::Tile;
     use loom::sync::Arc;
 
-    use crate::bucket::{Bucket, NONE, Row, Rows};
+    use crate::bucket::{Bucket, NONE, Places, Row};
     use crate::digest::Digest;
     use crate::moves::{Moves, TooMany};
     use crate::slot::tests::fix;
@@ -215,10 +215,10 @@ mod model_of_the_move {
         let mut times = [0, 0];
         let mut has_too_many = false;
         for bucket in order {
-            let mut rows = Rows::default();
-            world.buckets[bucket].copy_to(&mut rows);
-            for at in 0..rows.len {
-                let unit = rows.row(at).digest.unit().0;
+            let mut places = Places::default();
+            world.buckets[bucket].copy_to(&mut places);
+            for at in 0..places.len {
+                let unit = world.buckets[bucket].digest(at).unit().0;
                 has_too_many |= world.moves.follow(&mut mark, &mut moved) == Err(TooMany);
                 if (has_too_many || moved.has(unit)) && shown.has(unit) {
                     continue;

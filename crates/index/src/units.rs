@@ -13,6 +13,11 @@ pub(crate) struct Units {
 }
 
 impl Units {
+    /// Empty, with room for what a search for the nearest comes upon.
+    pub(crate) fn with_room() -> Self {
+        Self { list: Vec::with_capacity(128), ..Self::default() }
+    }
+
     pub(crate) fn add(&mut self, unit: u32) {
         self.list.push(unit);
     }

@@ -74,7 +74,7 @@ impl Writer {
 
     fn change(&mut self, shared: &Shared, change: &Change) {
         match *change {
-            Change::Touch { unit, contact } => shared.slots.touch(unit, contact),
+            Change::Touch { unit, contact } => shared.slots.hear(unit, contact),
             Change::Place { unit, fix, contact, interval_ms } => self.place(shared, unit, &fix, contact, interval_ms),
         }
     }

@@ -5,7 +5,7 @@ use index::{LiveIndex, Sight, Slot};
 use model::{Timestamp, UnitHandle};
 
 use crate::filter::Candidates;
-use crate::rank::{Limit, Near, rank};
+use crate::rank::{Limit, NO_SLOT, Near, rank};
 use crate::{Deadline, Explain, Names, NearestAsk, Omitted, OmittedReason, QueryError};
 
 /// One unit of a nearest answer.
@@ -82,6 +82,8 @@ struct Search<'a> {
     trust: Trust,
     /// The `k` least upper bounds of fresh units, the greatest of them on top: bits of f64, which are in the same order.
     most_m: BinaryHeap<u64>,
+    /// Those that were asked.
+    slots: Vec<Slot>,
     fresh: Vec<Near>,
     stale: Vec<Near>,
     omitted: Vec<(Near, OmittedReason)>,
@@ -97,7 +99,8 @@ impl<'a> Search<'a> {
             as_of,
             trust,
             most_m: BinaryHeap::with_capacity(ask.k + 1),
-            fresh: Vec::with_capacity(4 * ask.k),
+            slots: Vec::new(),
+            fresh: Vec::with_capacity(8 * ask.k),
             stale: Vec::new(),
             omitted: Vec::new(),
             bound_m: ask.distance_m_max,
@@ -106,7 +109,7 @@ impl<'a> Search<'a> {
 
     /// Looks at one unit; gives the distance beyond which nothing matters any more.
     fn take(&mut self, sight: &Sight) -> f64 {
-        let near = Near { unit: sight.unit, position: sight.position, reach: sight.reach, slot: None };
+        let near = Near { unit: sight.unit, position: sight.position, reach: sight.reach, slot: NO_SLOT };
         let by_digest = sight.digest.filter(|_| self.trust == Trust::Digests);
         match by_digest.and_then(|digest| self.ask.filter.omits_by_digest(digest, self.as_of)) {
             Some(None) => self.take_fresh(near),
@@ -121,7 +124,8 @@ impl<'a> Search<'a> {
         let Some(fix) = slot.fix else { return };
         let has_moved = fix.position != near.position;
         let reach = if has_moved { self.vantage.reach(fix.position) } else { near.reach };
-        let near = Near { unit: near.unit, position: fix.position, reach, slot: Some(slot) };
+        let near = Near { unit: near.unit, position: fix.position, reach, slot: self.slots.len() as u32 };
+        self.slots.push(slot);
         if let Some(reason) = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable) {
             self.omitted.push((near, reason));
         } else if slot.is_stale(self.as_of) {
@@ -150,13 +154,16 @@ impl<'a> Search<'a> {
 
     /// The answer; `None` when a digest that was trusted is not what the slot says by now.
     fn answer(self, names: &dyn Names) -> Option<Nearest> {
-        let (ask, as_of, index) = (self.ask, self.as_of, self.index);
+        let (ask, as_of, index, slots) = (self.ask, self.as_of, self.index, self.slots);
         let is_as_seen = |near: &Near, slot: &Slot| {
             slot.fix.is_some_and(|fix| fix.position == near.position)
                 && !slot.is_stale(as_of)
                 && ask.filter.omits(slot, as_of, Candidates::Sendable).is_none()
         };
-        let slot_of = |near: &Near| near.slot.or_else(|| index.slot(near.unit).filter(|slot| is_as_seen(near, slot)));
+        let slot_of = |near: &Near| match slots.get(near.slot as usize) {
+            Some(slot) => Some(*slot),
+            None => index.slot(near.unit).filter(|slot| is_as_seen(near, slot)),
+        };
         let everywhere = Limit::metres(ask.centre, ask.distance_m_max);
         let mut fresh = self.fresh;
         fresh.retain(|near| near.reach.least_m <= self.bound_m);
@@ -177,11 +184,13 @@ impl<'a> Search<'a> {
                 omitted.name(unit, reason);
             }
         }
+        // Their slots lie far from each other: ask for all before the first is read.
+        index.ask_for(found.iter().chain(&stale).map(|one| one.near.unit));
         let found = [(found, false), (stale, true)]
             .into_iter()
             .flat_map(|(found, stale)| found.into_iter().map(move |one| (one, stale)));
         let found = found.map(|(one, stale)| {
-            let (distance_m, bearing_deg) = (one.distance_m, one.bearing_deg);
+            let (distance_m, bearing_deg) = (one.way.distance_m, one.way.bearing_deg());
             Some(Found { unit: one.near.unit, slot: slot_of(&one.near)?, distance_m, bearing_deg, stale })
         });
         Some(Nearest { found: found.collect::<Option<_>>()?, omitted, as_of })

@@ -1,27 +1,29 @@
 use std::cell::OnceCell;
+use std::cmp::Ordering;
 
-use geodesy::{Reach, SHORT_ERROR_M, distance_and_bearing, distance_m, short_distance_and_bearing};
-use index::Slot;
+use geodesy::{Reach, Ruler, SHORT_ERROR_M, Way, distance_m};
 use model::{Position, UnitHandle};
 
 use crate::Names;
 
-/// A unit with bounds on its distance.
-#[derive(Debug, Clone)]
+/// Stands where no slot was asked.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
+
+/// A unit with bounds on its distance. Small, since it is moved about while units are ranked.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Near {
     pub(crate) unit: UnitHandle,
     pub(crate) position: Position,
     pub(crate) reach: Reach,
-    /// As it was when the unit was judged by it; `None` when a digest told enough.
-    pub(crate) slot: Option<Slot>,
+    /// Which of the search's slots it was judged by; [`NO_SLOT`] when a digest told enough.
+    pub(crate) slot: u32,
 }
 
 /// A unit with its distance to a few millimetres.
 #[derive(Debug)]
 pub(crate) struct Ranked {
     pub(crate) near: Near,
-    pub(crate) distance_m: f64,
-    pub(crate) bearing_deg: f64,
+    pub(crate) way: Way,
     centre: Position,
 }
 
@@ -55,7 +57,7 @@ impl Limit {
 impl Ranked {
     /// As far as this one.
     pub(crate) fn limit(&self) -> Limit {
-        let surely_m = (self.distance_m - SHORT_ERROR_M, self.distance_m + SHORT_ERROR_M);
+        let surely_m = (self.way.distance_m - SHORT_ERROR_M, self.way.distance_m + SHORT_ERROR_M);
         Limit { centre: self.centre, surely_m, place: Some(self.near.position), exact_m: OnceCell::new() }
     }
 }
@@ -66,14 +68,10 @@ impl Ranked {
 pub(crate) fn rank(near: Vec<Near>, limit: &Limit, names: &dyn Names) -> Vec<Ranked> {
     let centre = limit.centre;
     let within = near.into_iter().filter(|near| limit.holds(near));
-    let mut ranked: Vec<_> = within
-        .map(|near| {
-            let (distance_m, bearing_deg) = short_distance_and_bearing(centre, near.position);
-            Ranked { near, distance_m, bearing_deg, centre }
-        })
-        .collect();
-    ranked.sort_unstable_by(|a, b| a.distance_m.total_cmp(&b.distance_m));
-    let is_close = |a: &Ranked, b: &Ranked| b.distance_m - a.distance_m <= 2.0 * SHORT_ERROR_M;
+    let ruler = Ruler::at(centre);
+    let mut ranked: Vec<_> = within.map(|near| Ranked { near, way: ruler.way_to(near.position), centre }).collect();
+    ranked.sort_unstable_by(by_distance);
+    let is_close = |a: &Ranked, b: &Ranked| b.way.distance_m - a.way.distance_m <= 2.0 * SHORT_ERROR_M;
     for close in ranked.chunk_by_mut(is_close).filter(|close| close.len() > 1) {
         settle(close, names);
     }
@@ -85,9 +83,13 @@ fn settle(close: &mut [Ranked], names: &dyn Names) {
     let place = close[0].near.position;
     if close.iter().any(|one| one.near.position != place) {
         for one in &mut *close {
-            (one.distance_m, one.bearing_deg) = distance_and_bearing(one.centre, one.near.position);
+            one.way = Way::exact(one.centre, one.near.position);
         }
     }
     let by_name = |a: &Ranked, b: &Ranked| names.name(a.near.unit).cmp(&names.name(b.near.unit));
-    close.sort_unstable_by(|a, b| a.distance_m.total_cmp(&b.distance_m).then_with(|| by_name(a, b)));
+    close.sort_unstable_by(|a, b| by_distance(a, b).then_with(|| by_name(a, b)));
+}
+
+fn by_distance(a: &Ranked, b: &Ranked) -> Ordering {
+    a.way.distance_m.total_cmp(&b.way.distance_m)
 }

@@ -49,7 +49,7 @@ pub fn within(
         Overlap::Some => Side::Border,
         Overlap::All => Side::Inside,
     };
-    index.inside(&ask.area.bounds(), side, |unit, position, side| {
+    index.inside(&ask.area.tiles(), side, |unit, position, side| {
         examined += 1;
         deadline.check(examined)?;
         // Outside: not worth a look at the slot.
