@@ -89,7 +89,8 @@ impl Engine {
     /// Starts an engine that stores nothing: a batch is settled when it is applied.
     #[must_use]
     pub fn start(clock: Arc<dyn Clock>, unknown: UnknownDevices) -> Self {
-        Self::run(State::default(), clock, unknown, None)
+        let queue = mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX);
+        Self::run(State::default(), clock, unknown, None, queue)
     }
 
     /// Rebuilds what `storage` holds, then starts. Takes a while: `progress` says how far it is.
@@ -105,28 +106,38 @@ impl Engine {
         let Recovered { state, segments, snapshot } = recover(&storage.disk, &clock, progress)?;
         let settler = Arc::new(Settler::default());
         settler.progress(journal::Progress::Synced(segments.next().before()));
-        let listener = Arc::clone(&settler);
+        let queue = mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX);
+        // A writer that holds the log must not keep its own queue open.
+        let (listener, writer) = (Arc::clone(&settler), queue.0.downgrade());
         let listener = move |progress: journal::Progress| {
-            if let journal::Progress::Failed(reason) = &progress {
-                error!(%reason, "THE JOURNAL HAS FAILED: nothing is acknowledged any more. Mend the disk and restart.");
-            }
+            let failed = if let journal::Progress::Failed(reason) = &progress { Some(reason.clone()) } else { None };
             listener.progress(progress);
+            if let Some(reason) = failed {
+                error!(%reason, "THE JOURNAL HAS FAILED: nothing is acknowledged any more. Mend the disk and restart.");
+                // With a full queue, or at its end, the writer will look anyway.
+                let _ = writer.upgrade().map(|queue| queue.try_send(Message::Wake));
+            }
         };
         let (disk, options) = (Arc::clone(&storage.disk), storage.options.clone());
         let log = Arc::new(LocalLog::start(segments, disk, options, Box::new(listener)));
         let compactor = Compactor::new(Arc::clone(&log), Arc::clone(&storage.disk), storage.retention, snapshot);
         let written =
             writer::Storage { log: Arc::clone(&log) as Arc<dyn Log>, settler, on_failure: storage.on_failure };
-        let engine = Self { log: Some(log), ..Self::run(state, clock, unknown, Some(written)) };
+        let engine = Self { log: Some(log), ..Self::run(state, clock, unknown, Some(written), queue) };
         let (running, stopped) = channel();
         let compacting = spawn("muster-snapshot", move || compactor.run(&stopped));
         engine.threads.lock().compactor = Some((running, compacting));
         Ok(engine)
     }
 
-    fn run(state: State, clock: Arc<dyn Clock>, unknown: UnknownDevices, storage: Option<writer::Storage>) -> Self {
+    fn run(
+        state: State,
+        clock: Arc<dyn Clock>,
+        unknown: UnknownDevices,
+        storage: Option<writer::Storage>,
+        (queue, messages): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+    ) -> Self {
         let live = Arc::new(Live::of(&state, clock));
-        let (queue, messages) = mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX);
         let writer = Writer::new(Arc::clone(&live), storage, state);
         let writer = Some(spawn("muster-writer", move || writer.run(messages)));
         Self { live, unknown, queue, log: None, threads: Mutex::new(Threads { writer, compactor: None }) }

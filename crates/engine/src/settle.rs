@@ -63,14 +63,12 @@ struct Waiting {
 }
 
 impl Settler {
-    /// Settles a batch once everything up to `last` is on stable storage.
+    /// Settles a batch once everything up to `last` is on stable storage; after a failure with [`Self::refuse`].
     pub(crate) fn wait(&self, last: Sequence, settle: Settle) {
         let mut waiting = self.0.lock();
         if last <= waiting.synced {
             // Nobody may wait for it any more, here and below.
             let _ = settle.send(Ok(()));
-        } else if let Some(reason) = waiting.failed.clone() {
-            let _ = settle.send(Err(Unsettled::Failed { reason, is_applied: true }));
         } else {
             waiting.batches.push_back((last, settle));
         }
@@ -86,12 +84,22 @@ impl Settler {
                     let _ = settle.send(Ok(()));
                 }
             }
-            Progress::Failed(reason) => {
-                for (_, settle) in waiting.batches.drain(..) {
-                    let _ = settle.send(Err(Unsettled::Failed { reason: reason.clone(), is_applied: true }));
-                }
-                waiting.failed = Some(reason);
-            }
+            Progress::Failed(reason) => waiting.failed = Some(reason),
+        }
+    }
+
+    /// Once the journal has failed: the last entry that it holds for certain.
+    pub(crate) fn failed_after(&self) -> Option<Sequence> {
+        let waiting = self.0.lock();
+        waiting.failed.as_ref().map(|_| waiting.synced)
+    }
+
+    /// After a failure: ends the wait of all batches. The map must say by now what is not stored.
+    pub(crate) fn refuse(&self) {
+        let mut waiting = self.0.lock();
+        let Some(reason) = waiting.failed.clone() else { return };
+        for (_, settle) in waiting.batches.drain(..) {
+            let _ = settle.send(Err(Unsettled::Failed { reason: reason.clone(), is_applied: true }));
         }
     }
 }
@@ -132,6 +140,9 @@ mod tests {
         settler.wait(Sequence(1), before);
         settler.progress(Progress::Failed("EIO".into()));
         settler.wait(Sequence(2), after);
+        assert_eq!((now(&mut waiting), now(&mut late)), (None, None), "the map is told first");
+        assert_eq!(settler.failed_after(), Some(Sequence(0)));
+        settler.refuse();
         let failed = Some(Err(Unsettled::Failed { reason: "EIO".into(), is_applied: true }));
         assert_eq!((now(&mut waiting), now(&mut late)), (failed.clone(), failed));
     }

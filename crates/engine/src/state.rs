@@ -297,6 +297,15 @@ impl State {
         }
     }
 
+    /// Marks the place of a unit as one that the journal will never hold. From then on this is no function of the log any more,
+    /// and ends with the process.
+    pub(crate) fn mark_not_stored(&mut self, unit: UnitHandle) -> Option<Change> {
+        let UnitState { fix, contact, interval_ms, .. } = self.units.get_mut(unit.0 as usize)?;
+        let (fix, contact) = (fix.as_mut()?, (*contact)?);
+        fix.flags = fix.flags.with(Flags::NOT_STORED);
+        Some(Change::Place { unit, fix: *fix, contact, interval_ms: *interval_ms })
+    }
+
     /// Lays all of it; the same state gives the same bytes.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {

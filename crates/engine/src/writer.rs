@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use index::Change;
 use journal::{AppendError, Entry, Log, Sequence};
-use model::{Flags, Heard, What};
+use model::{Flags, Heard, UnitHandle, What};
 use tokio::sync::mpsc;
 use tracing::error;
 
 use crate::OnJournalFailure;
 use crate::counters::Tally;
 use crate::live::Live;
+use crate::rules::Outcome;
 use crate::settle::{Settle, Settlement, Settler, Unsettled};
 use crate::state::{AHEAD, State};
 
@@ -24,7 +25,7 @@ pub struct Full;
 
 pub(crate) enum Message {
     Batch(Vec<Heard>, Settle),
-    /// Something waits in `Pending`.
+    /// Something waits in `Pending`, or the journal has failed.
     Wake,
     Stop,
 }
@@ -47,6 +48,8 @@ pub(crate) struct Writer {
     /// `None`: nothing is stored, and a batch is settled when it is applied.
     storage: Option<Storage>,
     state: State,
+    /// For each unit, by number, the entry that put it where it is; 0 when that is not of this run, or is in no log.
+    placed_by: Vec<Sequence>,
     /// Changes of the roster that the journal had no room for, before all others.
     pending: Vec<Entry>,
     entries: Vec<Entry>,
@@ -56,8 +59,8 @@ pub(crate) struct Writer {
 
 /// How a batch may be applied.
 enum Stored {
-    /// It is in the log, up to here.
-    Upto(Sequence),
+    /// It is in the log, up to here; `None` when there is none.
+    Upto(Option<Sequence>),
     /// It is not, and is applied all the same.
     No(Unsettled),
 }
@@ -68,6 +71,7 @@ impl Writer {
             live,
             storage,
             state,
+            placed_by: Vec::new(),
             pending: Vec::new(),
             entries: Vec::new(),
             changes: Vec::new(),
@@ -79,6 +83,7 @@ impl Writer {
     pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
         let mut taken = Vec::with_capacity(MESSAGES_AT_ONCE);
         while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
+            self.tell_of_failure();
             // A binding in a message was made before the message: what made it goes first.
             self.pending.extend(self.live.pending.take());
             let roster = self.store_pending();
@@ -100,7 +105,7 @@ impl Writer {
             match store(self.storage.as_ref(), &self.pending) {
                 Ok(_) => {
                     let entries = std::mem::replace(&mut self.pending, rest);
-                    entries.iter().for_each(|entry| self.apply(entry));
+                    entries.iter().for_each(|entry| self.apply(entry, None));
                     self.flush();
                 }
                 Err(unsettled) => {
@@ -121,16 +126,16 @@ impl Writer {
         };
         match stored {
             Ok(Stored::Upto(last)) => {
-                self.apply_entries();
-                match &self.storage {
-                    Some(storage) => storage.settler.wait(last, settle),
+                self.apply_entries(last);
+                match (&self.storage, last) {
+                    (Some(storage), Some(last)) => storage.settler.wait(last, settle),
                     // Nobody may wait for it any more, here and below.
-                    None => drop(settle.send(Ok(()))),
+                    _ => drop(settle.send(Ok(()))),
                 }
             }
             Ok(Stored::No(unsettled)) => {
                 self.entries.iter_mut().for_each(mark_not_stored);
-                self.apply_entries();
+                self.apply_entries(None);
                 let _ = settle.send(Err(unsettled));
             }
             Err(unsettled) => {
@@ -157,18 +162,31 @@ impl Writer {
         }
     }
 
-    fn apply_entries(&mut self) {
+    /// Applies all of `entries`; the log holds them up to `last`.
+    fn apply_entries(&mut self, last: Option<Sequence>) {
         let mut entries = std::mem::take(&mut self.entries);
+        let mut sequence = last.map(|last| Sequence(last.0 - entries.len() as u64));
         for entry in entries.drain(..) {
-            self.apply(&entry);
+            sequence = sequence.map(Sequence::next);
+            self.apply(&entry, sequence);
         }
         self.entries = entries;
         self.flush();
         self.live.counters.batch();
     }
 
-    fn apply(&mut self, entry: &Entry) {
+    fn apply(&mut self, entry: &Entry, sequence: Option<Sequence>) {
         let effect = self.state.apply(entry);
+        // A held jump shows the place again that was there: it stays as stored as it was.
+        if let (Some(sequence), Some(Outcome::Newest), Some(Change::Place { unit, .. })) =
+            (sequence, effect.outcome, &effect.change)
+        {
+            let at = unit.0 as usize;
+            if self.placed_by.len() <= at {
+                self.placed_by.resize(at + 1, Sequence(0));
+            }
+            self.placed_by[at] = sequence;
+        }
         match (effect.outcome, entry) {
             (Some(outcome), _) => self.tally.outcome(outcome),
             (None, Entry::Heard(_)) => self.tally.contact(),
@@ -187,10 +205,25 @@ impl Writer {
         self.live.counters.add(&std::mem::take(&mut self.tally));
     }
 
-    fn stop(self) {
-        if let Some(storage) = self.storage {
+    /// Once the journal has failed: shows what was applied and will never be stored as that, and then tells its senders. No batch
+    /// is appended after it.
+    fn tell_of_failure(&mut self) {
+        let Some(settler) = self.storage.as_ref().map(|storage| Arc::clone(&storage.settler)) else { return };
+        let Some(synced) = settler.failed_after() else { return };
+        for (unit, placed_by) in (0..).map(UnitHandle).zip(std::mem::take(&mut self.placed_by)) {
+            if placed_by > synced {
+                self.changes.extend(self.state.mark_not_stored(unit));
+            }
+        }
+        self.flush();
+        settler.refuse();
+    }
+
+    fn stop(mut self) {
+        if let Some(storage) = &self.storage {
             storage.log.stop();
         }
+        self.tell_of_failure();
     }
 }
 
@@ -202,9 +235,9 @@ fn mark_not_stored(entry: &mut Entry) {
 
 /// Puts entries into the log. An error means that they may not be applied.
 fn store(storage: Option<&Storage>, entries: &[Entry]) -> Result<Stored, Unsettled> {
-    let Some(storage) = storage else { return Ok(Stored::Upto(Sequence(0))) };
+    let Some(storage) = storage else { return Ok(Stored::Upto(None)) };
     match (storage.log.append(entries), storage.on_failure) {
-        (Ok(last), _) => Ok(Stored::Upto(last)),
+        (Ok(last), _) => Ok(Stored::Upto(Some(last))),
         (Err(AppendError::Full { reason }), _) => Err(Unsettled::Full { reason }),
         (Err(AppendError::Failed { reason }), OnJournalFailure::LiveUnacked) => {
             Ok(Stored::No(Unsettled::Failed { reason, is_applied: true }))
