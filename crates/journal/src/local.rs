@@ -359,14 +359,15 @@ impl Writer<'_> {
     }
 
     fn commit(&mut self, group: &VecDeque<Chunk>) -> io::Result<()> {
+        let mut written = 0;
         for chunk in group {
             if self.segments.room() < chunk.bytes() {
-                self.roll()?;
+                self.roll(written)?;
             }
             self.segments.write(chunk)?;
+            written += chunk.bytes();
         }
         let synced = self.segments.sync()?;
-        let written: usize = group.iter().map(Chunk::bytes).sum();
         let mut state = self.shared.state.lock();
         state.pending_bytes -= written;
         state.active_room = self.segments.room();
@@ -382,8 +383,9 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Begins the reserved segment. Appends were only let in when it is there, or soon will be.
-    fn roll(&mut self) -> io::Result<()> {
+    /// Begins the reserved segment. Appends were only let in when it is there, or soon will be. Of the pending bytes `written` are in
+    /// segments before it.
+    fn roll(&mut self, written: usize) -> io::Result<()> {
         let mut state = self.shared.state.lock();
         while state.spare != Spare::Ready {
             if let (Spare::Refused(reason), true) = (&state.spare, state.is_stopping) {
@@ -395,6 +397,8 @@ impl Writer<'_> {
         self.segments.roll()?;
         let mut state = self.shared.state.lock();
         state.spare = Spare::Wanted;
+        // At once, not with the sync: when there is no room for the next spare, nobody may be refused who fits into this one.
+        state.active_room = self.segments.room() + written;
         drop(state);
         self.shared.wanted.notify_one();
         Ok(())

@@ -6,7 +6,7 @@ mod entries;
 mod seeds;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use journal::{AppendError, Entry, LocalLog, Log, Options, Progress, ReadError, Segments, Sequence, Snapshots, Status};
@@ -359,6 +359,64 @@ fn a_full_disk_refuses_and_heals_when_it_gets_room() {
     }
     log.stop();
     assert_eq!(restarts(&disk, 1, appended, acknowledged), Ok(()));
+}
+
+/// What happens in a log that is about to be full.
+#[derive(Debug, PartialEq, Eq)]
+enum News {
+    Told(Progress),
+    /// The first sync in the last segment that there is room for waits.
+    Stalls,
+}
+
+/// A batch is refused only when it does not fit: not while the last segment was just begun, and then again and again.
+#[test]
+fn a_batch_is_refused_once_it_does_not_fit_and_then_until_a_segment_is_reserved() {
+    let disk = SimDisk::new(1).with_capacity(u64::from(SEGMENT_BYTES) * 2 + 1_000);
+    let ((tell, news), (release, released)) = (channel(), channel());
+    stall_in_the_second_segment(&disk, &tell, released);
+    let listener = Box::new(move |progress| drop(tell.send(News::Told(progress))));
+    let options = Options { unsynced_bytes_max: 1 << 20, ..options() };
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let log = LocalLog::start(open(&disk).expect("it is empty"), shared, options, listener);
+    let batch = entries::batch(&mut Seeded::new(2), 50);
+    let append = |count: usize| log.append(&batch[..count]);
+    // One by one, until a batch has gone into the second segment.
+    loop {
+        append(50).expect("there is room");
+        if news.recv() == Ok(News::Stalls) {
+            break;
+        }
+    }
+    // The reserving thread finds no room for a third.
+    while log.status() == Status::Open {
+        std::thread::yield_now();
+    }
+    let appended = append(50);
+    release.send(()).expect("the sync waits");
+    appended.expect("nearly all of the second segment is free");
+    while append(50).is_ok() {}
+    for _ in 0..1_000 {
+        assert!(matches!(append(50), Err(AppendError::Full { .. })), "what was refused is taken later");
+    }
+    append(1).expect("a shorter batch has room behind one that was refused");
+    disk.set_capacity(1 << 20);
+    while append(50).is_err() {}
+    log.stop();
+    let failed = news.try_iter().find(|news| matches!(news, News::Told(Progress::Failed(_))));
+    assert_eq!(failed, None);
+}
+
+/// Each sync looks whether the second segment was begun; the first that finds it waits for `released`.
+fn stall_in_the_second_segment(disk: &SimDisk, tell: &Sender<News>, released: Receiver<()>) {
+    let (seen, tell) = (disk.clone(), tell.clone());
+    disk.stall_next_sync(Box::new(move || {
+        if seen.names().iter().filter(|name| name.ends_with(".segment")).count() < 2 {
+            return stall_in_the_second_segment(&seen, &tell, released);
+        }
+        tell.send(News::Stalls).expect("the test waits for it");
+        released.recv().expect("the test releases it");
+    }));
 }
 
 #[test]
