@@ -14,6 +14,8 @@ use crate::orders::{Orders, Point, Syncs};
 const SPARE: &str = "spare";
 const UNFINISHED: &str = "unfinished";
 const SEGMENT: &str = ".segment";
+/// The device gave an error (EIO).
+const DEVICE_ERROR: i32 = 5;
 /// The system has no room (ENOSPC).
 const NO_ROOM: i32 = 28;
 
@@ -88,6 +90,11 @@ impl Faults {
         self.has_all_room.store(true, Ordering::SeqCst);
     }
 
+    /// From now on every change of the disk fails.
+    pub fn fail(&self) {
+        self.has_failed.store(true, Ordering::SeqCst);
+    }
+
     /// From now on syncs of the journal wait until [`Self::release`].
     pub fn stall(&self) {
         *self.is_stalled.lock().unwrap_or_else(PoisonError::into_inner) = true;
@@ -99,14 +106,17 @@ impl Faults {
         self.goes_on.notify_all();
     }
 
-    fn wait_while_stalled(&self) {
+    /// Whether it had to wait.
+    fn wait_while_stalled(&self) -> bool {
         let mut is_stalled = self.is_stalled.lock().unwrap_or_else(PoisonError::into_inner);
-        if *is_stalled {
+        let has_to_wait = *is_stalled;
+        if has_to_wait {
             say("stalled");
         }
         while *is_stalled {
             is_stalled = self.goes_on.wait(is_stalled).unwrap_or_else(PoisonError::into_inner);
         }
+        has_to_wait
     }
 
     /// Ends the process if this is the time to.
@@ -124,14 +134,14 @@ impl Faults {
 
     /// Before a call that changes something.
     fn change(&self, caller: Caller) -> io::Result<()> {
-        if let Some((from, number)) = self.orders.fail {
+        if let Some((from, _)) = self.orders.fail {
             let is_due = caller == Caller::Journal && self.calls.fetch_add(1, Ordering::SeqCst) + 1 >= from;
             if is_due && !self.has_failed.swap(true, Ordering::SeqCst) {
                 say("failed");
             }
-            if self.has_failed.load(Ordering::SeqCst) {
-                return Err(io::Error::from_raw_os_error(number));
-            }
+        }
+        if self.has_failed.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(self.orders.fail.map_or(DEVICE_ERROR, |(_, number)| number)));
         }
         if caller == Caller::Reserver && !self.has_room.load(Ordering::SeqCst) {
             return Err(io::Error::from_raw_os_error(NO_ROOM));
@@ -287,7 +297,10 @@ impl DiskFile for VictimFile {
         self.change()?;
         if self.caller == Caller::Journal {
             self.faults.reach(Point::BeforeSync);
-            self.faults.wait_while_stalled();
+            if self.faults.wait_while_stalled() {
+                // The disk may have failed meanwhile.
+                self.change()?;
+            }
         }
         if self.faults.orders.syncs == Syncs::Done {
             self.file.sync()?;

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{Sender, channel};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Streaming};
-use wire::proto::{GatewayDown, GatewayUp, gateway_down};
+use wire::proto::{GatewayDown, GatewayUp, NearestRequest, NearestResponse, gateway_down};
 
 use crate::victim::PATIENCE;
 
@@ -36,9 +36,7 @@ impl Stream {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (up, messages) = channel(AHEAD);
         let down = runtime.block_on(async {
-            let channel = Channel::from_shared(format!("http://{server}")).map_err(io::Error::other)?;
-            let mut client = tonic::client::Grpc::new(channel.connect().await.map_err(io::Error::other)?);
-            client.ready().await.map_err(io::Error::other)?;
+            let mut client = client(server).await?;
             let path = "/muster.v1.Ingest/Connect".parse().expect("a path");
             let codec = tonic_prost::ProstCodec::default();
             let called = client.streaming(Request::new(ReceiverStream::new(messages)), path, codec).await;
@@ -78,4 +76,26 @@ impl Stream {
             std::future::poll_fn(|context| Poll::Ready(message.as_mut().poll(context).is_pending())).await
         })
     }
+}
+
+/// Asks who is nearest, on a connection of its own.
+///
+/// # Errors
+/// When no answer comes.
+pub fn nearest(server: SocketAddr, ask: NearestRequest) -> io::Result<NearestResponse> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut client = client(server).await?;
+        let path = "/muster.v1.Query/Nearest".parse().expect("a path");
+        let codec = tonic_prost::ProstCodec::default();
+        let called = client.unary(Request::new(ask), path, codec).await;
+        called.map(tonic::Response::into_inner).map_err(io::Error::other)
+    })
+}
+
+async fn client(server: SocketAddr) -> io::Result<tonic::client::Grpc<Channel>> {
+    let channel = Channel::from_shared(format!("http://{server}")).map_err(io::Error::other)?;
+    let mut client = tonic::client::Grpc::new(channel.connect().await.map_err(io::Error::other)?);
+    client.ready().await.map_err(io::Error::other)?;
+    Ok(client)
 }

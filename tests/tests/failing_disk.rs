@@ -10,18 +10,22 @@ use engine::OnJournalFailure;
 use journal::Entry;
 use model::{Heard, What};
 use muster_tests::check::check;
+use muster_tests::grpc;
 use muster_tests::http::Asker;
 use muster_tests::load::Ledger;
 use muster_tests::orders::Orders;
 use muster_tests::sources::{Source, Sources, Speech};
 use muster_tests::speaker::{Reply, Speaker, Surface};
 use muster_tests::victim::Victim;
+use wire::proto;
 
 const VICTIM: &str = env!("CARGO_BIN_EXE_victim");
 /// The calls from which on a disk fails in one run, unless `MUSTER_ERRORS` says up to which.
 const CALLS: [u64; 14] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 50, 101, 150];
 /// The device gave an error (EIO).
 const ERROR: i32 = 5;
+/// The flag of a place that the journal does not hold.
+const NOT_STORED: &str = "not_stored";
 
 /// All that speaks to a victim in one life.
 struct Party {
@@ -54,22 +58,23 @@ impl Party {
         Self { sources, ledger, speakers, asker: Asker::of(victim.address("http")), acknowledged: Vec::new() }
     }
 
-    /// Every speaker sends until it is refused.
-    fn speak_until_refused(&mut self, reason: &str, is_applied: bool) {
+    /// Every speaker sends until it is refused for this reason; what it was told from then on.
+    fn speak_until_refused(&mut self, reason: &str) -> Vec<(Surface, Vec<Said>)> {
+        let Self { speakers, ledger, .. } = self;
+        let ledger = &*ledger;
         std::thread::scope(|scope| {
-            for speaker in &mut self.speakers {
-                let ledger = &self.ledger;
-                scope.spawn(move || until_refused(speaker, ledger, reason, is_applied));
-            }
-        });
+            let until_refused = |speaker| scope.spawn(move || until_refused(speaker, ledger, reason));
+            let all: Vec<_> = speakers.iter_mut().map(until_refused).collect();
+            all.into_iter().map(|one| one.join().expect("it is answered")).collect()
+        })
     }
 
-    /// Every speaker sends one frame; whether each was acknowledged.
-    fn speak_once(&mut self, reason: &str, is_applied: bool) -> Vec<bool> {
+    /// Every speaker sends one frame; what each was told.
+    fn speak_once(&mut self, reason: &str) -> Vec<Said> {
         let Self { speakers, ledger, .. } = self;
         let once = |speaker: &mut Speaker| {
             send(speaker, ledger);
-            is_acknowledged(speaker, ledger, reason, is_applied)
+            said(speaker, ledger, reason)
         };
         speakers.iter_mut().map(once).collect()
     }
@@ -99,7 +104,25 @@ impl Party {
             let answer = self.asker.ask(&format!("/v1/units/{}", source.device())).expect("the victim answers");
             let (unit, place) = (answer.json(), source.place(number));
             let expected = serde_json::json!([place.lon_deg(), place.lat_deg()]);
-            unit["geometry"]["coordinates"] == expected && unit["properties"]["stored"] == is_stored
+            let is_shown = unit["geometry"]["coordinates"] == expected && unit["properties"]["stored"] == is_stored;
+            let is_flagged =
+                unit["properties"]["flags"].as_array().is_some_and(|flags| flags.contains(&NOT_STORED.into()));
+            is_shown && is_flagged != is_stored
+        })
+    }
+
+    /// Whether gRPC flags the last report that each speaker sent as not stored.
+    fn is_flagged_over_grpc(&self, victim: &Victim) -> bool {
+        self.speakers.iter().all(|speaker| {
+            let (source, number) = speaker.sent().values().next_back().expect("something was sent")[0];
+            let place = source.place(number);
+            let place = proto::Place { lat_e7: place.lat_e7(), lon_e7: place.lon_e7() };
+            let ask = proto::NearestRequest { centre: Some(place), k: 100, ..proto::NearestRequest::default() };
+            let answer = grpc::nearest(victim.address("grpc"), ask).expect("the victim answers");
+            let unit = answer.units.into_iter().find(|found| found.unit == source.device());
+            let unit = unit.expect("the unit is on the map");
+            assert_eq!(unit.place, Some(place));
+            unit.flags.iter().any(|flag| flag == NOT_STORED)
         })
     }
 
@@ -144,42 +167,81 @@ fn send(speaker: &mut Speaker, ledger: &Ledger) {
     }
 }
 
+/// What a speaker was told about a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Acknowledged,
+    /// Not stored, and on the map all the same.
+    Applied,
+    /// Not stored, and nothing was taken.
+    Untaken,
+    /// Not stored; this surface does not say more, or nothing at all.
+    Refused,
+}
+
+impl Said {
+    /// Whether it is this, as far as the surface says it.
+    fn agrees_with(self, expected: Self) -> bool {
+        self == expected || (self == Self::Refused && expected != Self::Acknowledged)
+    }
+}
+
 /// Reads all answers to one [`send`].
-fn is_acknowledged(speaker: &mut Speaker, ledger: &Ledger, reason: &str, is_applied: bool) -> bool {
+fn said(speaker: &mut Speaker, ledger: &Ledger, reason: &str) -> Said {
     let reply = speaker.reply(ledger).expect("the victim lives");
     let is_terminal = speaker.surface() == Surface::Jt808;
     match reply {
-        Reply::Acknowledged(_) if is_terminal => {
-            let heartbeat = speaker.reply(ledger).expect("the victim lives");
-            assert!(matches!(heartbeat, Reply::Heartbeat(_)), "{heartbeat:?}");
-            true
+        Reply::Acknowledged(_) => {
+            if is_terminal {
+                let heartbeat = speaker.reply(ledger).expect("the victim lives");
+                assert!(matches!(heartbeat, Reply::Heartbeat(_)), "{heartbeat:?}");
+            }
+            Said::Acknowledged
         }
-        Reply::Acknowledged(_) => true,
-        Reply::Heartbeat(_) => false,
-        Reply::NotStored { reason: told, is_applied: applied, .. } => {
+        Reply::Heartbeat(_) => Said::Refused,
+        Reply::NotStored { reason: told, is_applied, .. } => {
             assert_eq!(told, reason, "on {:?}", speaker.surface());
-            // What was applied before the error came stays on the map, also where nothing more is taken.
-            assert!(applied.is_none_or(|applied| applied >= is_applied), "on {:?}", speaker.surface());
-            false
+            is_applied.map_or(Said::Refused, |is_applied| if is_applied { Said::Applied } else { Said::Untaken })
         }
     }
 }
 
-fn until_refused(speaker: &mut Speaker, ledger: &Ledger, reason: &str, is_applied: bool) {
+fn until_refused(speaker: &mut Speaker, ledger: &Ledger, reason: &str) -> (Surface, Vec<Said>) {
     let ahead = speaker.ahead_max();
     for _ in 1..ahead {
         send(speaker, ledger);
     }
-    let mut has_refused = false;
-    while !has_refused {
+    let mut told = vec![Said::Acknowledged];
+    while told == [Said::Acknowledged] {
         send(speaker, ledger);
-        has_refused = !is_acknowledged(speaker, ledger, reason, is_applied);
+        told = vec![said(speaker, ledger, reason)];
     }
-    for _ in 1..ahead {
-        let is_late = is_acknowledged(speaker, ledger, reason, is_applied);
-        // A full disk may still have room for a smaller batch; what failed stays so.
-        let may_be_late = reason == "journal_full";
-        assert!(!is_late || may_be_late, "an acknowledgement follows a failure on {:?}", speaker.surface());
+    told.extend((1..ahead).map(|_| said(speaker, ledger, reason)));
+    (speaker.surface(), told)
+}
+
+/// From the failure on nothing is acknowledged. Where nothing more is to be taken, only frames that were in flight are on the map:
+/// none behind one that is not.
+fn check_failure(told: &[(Surface, Vec<Said>)], on_failure: OnJournalFailure) {
+    for (surface, told) in told {
+        assert!(!told.contains(&Said::Acknowledged), "an acknowledgement follows a failure on {surface:?}");
+        match on_failure {
+            OnJournalFailure::LiveUnacked => assert!(!told.contains(&Said::Untaken), "{surface:?}: {told:?}"),
+            OnJournalFailure::Stop => {
+                let in_flight = told.iter().take_while(|said| **said == Said::Applied).count();
+                assert!(!told[in_flight..].contains(&Said::Applied), "{surface:?}: {told:?}");
+            }
+        }
+    }
+}
+
+/// Nothing that is refused is taken. A frame behind it is, when its batch is shorter and has room: a stream hands over as one batch what
+/// it reads at once. The others hand over each frame by itself, and these frames are alike.
+fn check_full(told: &[(Surface, Vec<Said>)]) {
+    for (surface, told) in told {
+        assert!(!told.contains(&Said::Applied), "{surface:?}: {told:?}");
+        let may_be_shorter = matches!(surface, Surface::Muster | Surface::Jt808);
+        assert!(may_be_shorter || !told.contains(&Said::Acknowledged), "{surface:?}: {told:?}");
     }
 }
 
@@ -214,28 +276,77 @@ fn fail_at(call: u64, on_failure: OnJournalFailure) -> u64 {
         assert!(call < 3, "the server does not start");
         return 0;
     }
-    let is_applied = on_failure == OnJournalFailure::LiveUnacked;
     let mut party = Party::of(&victim, 3);
-    party.speak_until_refused("journal_failed", is_applied);
+    check_failure(&party.speak_until_refused("journal_failed"), on_failure);
     assert!(victim.has_said("failed") || victim.wait_for("failed"), "it was the disk that failed");
     let before = party.ledger.now().acknowledged_total();
-    assert_eq!(party.speak_once("journal_failed", is_applied), [false; 4], "nothing heals a failed journal");
-    assert_eq!(party.shown(false), is_applied, "what was not stored is shown as such, or not taken");
+    speak_after_failure(&mut party, on_failure);
     assert_eq!(party.alarms(), ["journal_failed"]);
     assert_eq!(party.alarms_of_an_answer(), serde_json::json!(["journal_failed"]));
     assert_eq!(party.ledger.now().acknowledged_total(), before);
+    start_again(&mut party, victim, &data)
+}
+
+/// Every speaker sends a frame that was not in flight when the journal failed.
+fn speak_after_failure(party: &mut Party, on_failure: OnJournalFailure) {
+    let is_applied = on_failure == OnJournalFailure::LiveUnacked;
+    let expected = if is_applied { Said::Applied } else { Said::Untaken };
+    let told = party.speak_once("journal_failed");
+    assert!(told.iter().all(|said| said.agrees_with(expected)), "nothing heals a failed journal: {told:?}");
+    assert_eq!(party.shown(false), is_applied, "what was not stored is shown as such, or not taken");
+}
+
+/// Ends a victim whose disk has failed; the next has a whole one. Returns how much was acknowledged.
+fn start_again(party: &mut Party, mut victim: Victim, data: &Path) -> u64 {
     victim.stop();
     let end = victim.end();
     assert!(end.status.success(), "{end:?}");
-    party.check(&data);
-    let mut victim = Victim::serve(VICTIM, &data, &Orders::default());
+    party.check(data);
+    let mut victim = Victim::serve(VICTIM, data, &Orders::default());
     assert!(victim.wait_for("ready"), "a whole disk is started from");
     party.reconnect(&victim);
-    assert_eq!(party.speak_once("", false), [true; 4], "after a clean start");
+    assert_eq!(party.speak_once(""), [Said::Acknowledged; 4], "after a clean start");
     assert!(party.shown(true));
     victim.stop();
     victim.end();
-    party.check(&data)
+    party.check(data)
+}
+
+#[test]
+fn what_is_in_flight_when_a_sync_fails_is_shown_unstored_on_every_surface() {
+    in_flight(OnJournalFailure::LiveUnacked);
+}
+
+#[test]
+fn what_is_in_flight_is_shown_unstored_also_by_a_server_that_is_to_stop() {
+    in_flight(OnJournalFailure::Stop);
+}
+
+fn in_flight(on_failure: OnJournalFailure) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder for the victim");
+    let data = folder.path().join("data");
+    let mut victim = Victim::serve(VICTIM, &data, &Orders { on_failure, ..Orders::default() });
+    assert!(victim.wait_for("ready"));
+    let mut party = Party::of(&victim, 3);
+    assert_eq!(party.speak_once(""), [Said::Acknowledged; 4]);
+    victim.order("stall");
+    for speaker in &mut party.speakers {
+        send(speaker, &party.ledger);
+    }
+    assert!(victim.wait_for("stalled"));
+    while !party.shown(true) {}
+    assert!(!party.is_flagged_over_grpc(&victim));
+    victim.order("fail");
+    victim.order("release");
+    for at in 0..party.speakers.len() {
+        let told = said(&mut party.speakers[at], &party.ledger, "journal_failed");
+        assert!(told.agrees_with(Said::Applied), "{told:?} on {:?}", party.speakers[at].surface());
+        // Whoever is told finds it on the map.
+        assert!(party.shown(false), "after {:?} was told", party.speakers[at].surface());
+    }
+    assert!(party.is_flagged_over_grpc(&victim));
+    speak_after_failure(&mut party, on_failure);
+    assert!(start_again(&mut party, victim, &data) > 0);
 }
 
 #[test]
@@ -245,7 +356,7 @@ fn questions_are_answered_while_a_sync_stalls_and_nothing_is_acknowledged() {
     let mut victim = Victim::serve(VICTIM, &data, &Orders::default());
     assert!(victim.wait_for("ready"));
     let mut party = Party::of(&victim, 3);
-    assert_eq!(party.speak_once("", false), [true; 4]);
+    assert_eq!(party.speak_once(""), [Said::Acknowledged; 4]);
     victim.order("stall");
     for speaker in &mut party.speakers {
         speaker.send(&party.ledger).expect("the victim lives");
@@ -351,7 +462,7 @@ fn a_full_disk_is_refused_in_words_and_heals_by_itself() {
     party.reconnect(&victim);
     // A smaller batch may have found room behind a refused one: those sent again are then late, and these are not.
     for _ in 0..8 {
-        assert_eq!(party.speak_once("", false), [true; 4], "it takes again");
+        assert_eq!(party.speak_once(""), [Said::Acknowledged; 4], "it takes again");
     }
     assert!(party.shown(true));
     victim.stop();
@@ -361,7 +472,7 @@ fn a_full_disk_is_refused_in_words_and_heals_by_itself() {
     let mut victim = Victim::serve(VICTIM, &data, &orders);
     assert!(victim.wait_for("ready"), "it starts from what a full disk left");
     party.reconnect(&victim);
-    assert_eq!(party.speak_once("", false), [true; 4]);
+    assert_eq!(party.speak_once(""), [Said::Acknowledged; 4]);
     victim.stop();
     victim.end();
     let acknowledged = party.check_each(&data);
@@ -390,7 +501,7 @@ fn fill(party: &mut Party) -> String {
             }
             shown.join(" ")
         });
-        party.speak_until_refused("journal_full", false);
+        check_full(&party.speak_until_refused("journal_full"));
         watch.join().expect("the victim answers")
     })
 }

@@ -2,7 +2,7 @@
 //! And one that only backs a folder up, to be killed too: `victim backup FROM TO`.
 //!
 //! It says on its output where it listens, `ready`, and what went wrong; `full` and `room` on its input take and give room,
-//! `stall` and `release` hold syncs and let them go on.
+//! `stall` and `release` hold syncs and let them go on, `fail` lets every change of the disk fail.
 //! The end of its input stops it, so that no test leaves one behind.
 
 use std::io::BufRead;
@@ -79,6 +79,7 @@ fn obey(faults: Arc<Faults>) -> oneshot::Receiver<()> {
             match line.as_str() {
                 "full" => faults.take_room(),
                 "room" => faults.give_room(),
+                "fail" => faults.fail(),
                 "stall" => faults.stall(),
                 "release" => faults.release(),
                 _ => continue,
