@@ -57,7 +57,7 @@ impl Default for UnitState {
     }
 }
 
-/// What reports change of one device: two cache lines.
+/// What reports change of one device: a cache line.
 #[derive(Debug, Clone, Default)]
 #[repr(align(64))]
 struct Device {
@@ -361,7 +361,7 @@ impl State {
     }
 }
 
-const _: () = assert!(size_of::<UnitState>() == 128 && size_of::<Device>() == 128);
+const _: () = assert!(size_of::<UnitState>() == 128 && size_of::<Device>() == 64);
 
 impl UnitState {
     fn lay(&self, to: &mut Encoder) {
