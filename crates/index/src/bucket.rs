@@ -20,7 +20,7 @@ const GROWTHS_MAX: u32 = 24;
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Bucket {
-    /// Odd while the tile gets smaller. Growing needs no number: sides of different moments hold even more.
+    /// Odd while the tile gets smaller. Growing needs no number: sides read at different moments hold at least what the first did.
     shrinks: AtomicU32,
     len: AtomicU32,
     /// More units of the same region, when they cannot be told apart by place; or [`NONE`].
@@ -30,6 +30,13 @@ pub(crate) struct Bucket {
     /// The writer's own.
     region: [AtomicI32; 4],
     rows: [(AtomicU64, AtomicU64); ROWS],
+}
+
+/// The tile of a bucket, at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Outline {
+    pub(crate) tile: Tile,
+    shrinks: u32,
 }
 
 /// One unit in a bucket.
@@ -70,21 +77,30 @@ impl Default for Bucket {
 impl Bucket {
     /// Where the units stand; `None` while that is being made smaller: then nothing can be left out by it.
     #[inline]
-    pub(crate) fn tile(&self) -> Option<Tile> {
-        let before = self.shrinks.load(Ordering::Acquire);
+    pub(crate) fn outline(&self) -> Option<Outline> {
+        let shrinks = self.shrinks.load(Ordering::Acquire);
         let tile = read(&self.tile);
         fence(Ordering::Acquire);
-        (before & 1 == 0 && self.shrinks.load(Ordering::Relaxed) == before).then_some(tile)
+        let is_whole = shrinks & 1 == 0 && self.shrinks.load(Ordering::Relaxed) == shrinks;
+        is_whole.then_some(Outline { tile, shrinks })
+    }
+
+    /// Whether all places that were copied since `outline` was read stood within it: it is still the same.
+    #[inline]
+    pub(crate) fn is_still(&self, outline: &Outline) -> bool {
+        fence(Ordering::Acquire);
+        self.outline().as_ref() == Some(outline)
     }
 
     #[inline]
     pub(crate) fn next(&self) -> u32 {
-        self.next.load(Ordering::Relaxed)
+        self.next.load(Ordering::Acquire)
     }
 
+    /// How many rows there are; what is counted is stored.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed) as usize
+        self.len.load(Ordering::Acquire) as usize
     }
 
     /// Copies all places.
@@ -164,6 +180,11 @@ impl Bucket {
         self.growths.store(0, Ordering::Relaxed);
     }
 
+    /// The writer gives it another region, which holds the one before.
+    pub(crate) fn widen(&self, region: Tile) {
+        write(&self.region, region);
+    }
+
     pub(crate) fn set_next(&self, next: u32) {
         self.next.store(next, Ordering::Release);
     }
@@ -178,7 +199,7 @@ impl Bucket {
         self.growths.store(growths, Ordering::Relaxed);
         let tile = read(&self.tile).joined(Tile::of(position).grown_within(SLACK_E7, self.region()));
         write(&self.tile, tile);
-        // A reader that sees the unit outside the old tile may already have passed by; one that comes later must not.
+        // Before the row: a reader that copies the new place finds the tile changed (`is_still`).
         fence(Ordering::Release);
     }
 

@@ -21,5 +21,5 @@ mod writer;
 
 pub use digest::Digest;
 pub use live::{Change, LiveIndex};
-pub use search::{Side, Sight};
+pub use search::Sight;
 pub use slot::{Fix, OUT_OF_CONTACT_MS_MIN, STALE_MS_MIN, Slot, UNKNOWN_INTERVAL_MS, UnitTraits};

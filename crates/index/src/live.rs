@@ -14,8 +14,8 @@ use crate::sync::{AtomicU32, Ordering};
 use crate::writer::Writer;
 use crate::{Fix, Slot, UnitTraits};
 
-/// Buckets that there can be; with less than four units each, many would have been merged.
-const BUCKETS_MAX: usize = UNITS_MAX / 4;
+/// Buckets that there can be: four units each, where 64 have room.
+pub(crate) const BUCKETS_MAX: usize = UNITS_MAX / 4;
 
 /// One change of one unit, for [`LiveIndex::apply`].
 #[derive(Debug, Clone, Copy, PartialEq)]

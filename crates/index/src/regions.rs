@@ -71,7 +71,7 @@ impl Regions {
         Self { nodes: vec![Node::Leaf { leaf: 0, parent: ROOTLESS }], free: Vec::new() }
     }
 
-    /// The leaf of a place, with its node.
+    /// The leaf of a place.
     pub(crate) fn locate(&self, position: Position) -> u32 {
         let mut node = 0;
         loop {
@@ -110,6 +110,40 @@ impl Regions {
         self.nodes[parent as usize] = Node::Leaf { leaf, parent: above };
     }
 
+    /// Gives the region of the leaf at `node`, which nobody needs any more, to its sibling, which is cut; `false` when it is
+    /// the only leaf or has another leaf beside it.
+    pub(crate) fn fold(&mut self, node: u32) -> bool {
+        let Node::Leaf { parent, .. } = self.nodes[node as usize] else { return false };
+        let Some(Node::Cut { low, high, parent: above, .. }) = self.nodes.get(parent as usize).copied() else {
+            return false;
+        };
+        let sibling = if low == node { high } else { low };
+        let Node::Cut { cut, low, high, .. } = self.nodes[sibling as usize] else { return false };
+        self.nodes[parent as usize] = Node::Cut { cut, low, high, parent: above };
+        for child in [low, high] {
+            match &mut self.nodes[child as usize] {
+                Node::Cut { parent: up, .. } | Node::Leaf { parent: up, .. } => *up = parent,
+            }
+        }
+        self.free.extend([node, sibling]);
+        true
+    }
+
+    /// Every leaf with its node and the region that the cuts above leave it.
+    pub(crate) fn leaves(&self) -> Vec<(u32, u32, Tile)> {
+        let (mut leaves, mut open) = (Vec::new(), vec![(0, Tile::EARTH)]);
+        while let Some((node, region)) = open.pop() {
+            match self.nodes[node as usize] {
+                Node::Cut { cut, low, high, .. } => {
+                    let parts = cut.parts(region);
+                    open.extend([(low, parts.0), (high, parts.1)]);
+                }
+                Node::Leaf { leaf, .. } => leaves.push((leaf, node, region)),
+            }
+        }
+        leaves
+    }
+
     fn add(&mut self, node: Node) -> u32 {
         if let Some(at) = self.free.pop() {
             self.nodes[at as usize] = node;
@@ -121,6 +155,6 @@ impl Regions {
 
     /// Bytes in use.
     pub(crate) fn bytes(&self) -> usize {
-        self.nodes.capacity() * size_of::<Node>()
+        self.nodes.capacity() * size_of::<Node>() + self.free.capacity() * size_of::<u32>()
     }
 }

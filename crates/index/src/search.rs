@@ -1,6 +1,6 @@
 use std::ops::ControlFlow;
 
-use geodesy::{Around, Flat, Reach, Tile, Vantage};
+use geodesy::{Around, Flat, Overlap, Reach, Tile, Vantage};
 use model::{Position, UnitHandle};
 use rstar::{AABB, Envelope as _, ParentNode, RTreeNode};
 
@@ -23,17 +23,6 @@ pub struct Sight {
     pub digest: Option<Digest>,
     /// How far it is.
     pub reach: Reach,
-}
-
-/// How an area lies to a tile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// Nothing of the tile is in the area.
-    Outside,
-    /// Some of it may be.
-    Border,
-    /// All of it is.
-    Inside,
 }
 
 impl LiveIndex {
@@ -61,16 +50,16 @@ impl LiveIndex {
         near.finish()
     }
 
-    /// Shows `visit` every unit that may lie in an area within `tiles`, each once: `side` tells how the area lies to a tile.
-    /// With [`Side::Inside`] the place that is shown is in the area. Without a place the unit moves: its slot must be asked.
+    /// Shows `visit` every unit that may lie in an area within `tiles`, each once: `overlap` tells how much of a tile is in the
+    /// area. With [`Overlap::All`] the place that is shown is. Without a place the unit moves: its slot must be asked.
     ///
     /// # Errors
-    /// The first error of `visit`.
+    /// The first error of `overlap` or of `visit`.
     pub fn inside<E>(
         &self,
         tiles: &[Tile],
-        side: impl Fn(&Tile) -> Side,
-        visit: impl FnMut(UnitHandle, Option<Position>, Side) -> Result<(), E>,
+        overlap: impl FnMut(&Tile) -> Result<Overlap, E>,
+        visit: impl FnMut(UnitHandle, Option<Position>, Overlap) -> Result<(), E>,
     ) -> Result<(), E> {
         let shared = self.shared();
         let once = Once::begin(shared);
@@ -80,7 +69,7 @@ impl LiveIndex {
             let region = AABB::from_corners(entry.lower, entry.upper);
             envelopes.iter().any(|envelope| envelope.intersects(&region))
         };
-        let mut inside = Inside { once, side, visit, places: Places::default() };
+        let mut inside = Inside { once, overlap, visit, places: Places::default() };
         for (at, envelope) in envelopes.iter().enumerate() {
             let in_tree = directory.tree.locate_in_envelope_intersecting_int(*envelope, |entry| {
                 // Each leaf once, also where it meets two tiles.
@@ -179,7 +168,7 @@ struct Near<'a, V> {
 impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     fn node(&mut self, node: &ParentNode<Entry>) -> Result<(), E> {
         let mut least_m = [f32::INFINITY; CHILDREN_MAX];
-        // A node of a bulk-loaded tree keeps to the limit; the loop is for whatever the library may do one day.
+        // Bulk loading makes nodes with a few more children than the limit.
         for children in node.children().chunks(CHILDREN_MAX) {
             for (least_m, child) in least_m.iter_mut().zip(children) {
                 let (lower, upper) = corners(child);
@@ -243,11 +232,19 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
         let mut number = head;
         while number != NONE {
             let bucket = self.once.shared.bucket(number);
-            let flat = bucket.tile().and_then(|tile| Some((self.vantage.flat(&tile)?, tile)));
+            let outline = bucket.outline();
+            let flat = outline.and_then(|outline| Some((self.vantage.flat(&outline.tile)?, outline)));
             match flat {
-                Some((flat, tile)) if flat.least_m(&tile) <= self.bound_m => self.flat_rows(&flat, bucket)?,
+                Some((flat, outline)) if flat.least_m(&outline.tile) <= self.bound_m => {
+                    bucket.copy_to(&mut self.places);
+                    // A place that has left the tile meanwhile may lie off the plane.
+                    if bucket.is_still(&outline) { self.flat_rows(&flat, bucket)? } else { self.far_rows(bucket)? }
+                }
                 Some(_) => {}
-                None => self.far_rows(bucket)?,
+                None => {
+                    bucket.copy_to(&mut self.places);
+                    self.far_rows(bucket)?;
+                }
             }
             number = bucket.next();
         }
@@ -255,7 +252,6 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     }
 
     fn flat_rows(&mut self, flat: &Flat, bucket: &Bucket) -> Result<(), E> {
-        bucket.copy_to(&mut self.places);
         let mut squares_m2 = [0.0f32; ROWS];
         // All rows, also those beyond the last: a fixed count is what compilers turn into vector instructions.
         for (square_m2, bits) in squares_m2.iter_mut().zip(&self.places.bits) {
@@ -283,7 +279,6 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     }
 
     fn far_rows(&mut self, bucket: &Bucket) -> Result<(), E> {
-        bucket.copy_to(&mut self.places);
         for at in 0..self.places.len {
             let reach = self.vantage.reach(position(self.places.bits[at]));
             if reach.least_m <= self.bound_m {
@@ -325,31 +320,35 @@ fn corners(node: &RTreeNode<Entry>) -> ([f32; 2], [f32; 2]) {
     }
 }
 
-struct Inside<'a, S, V> {
+struct Inside<'a, O, V> {
     once: Once<'a>,
-    side: S,
+    overlap: O,
     visit: V,
     places: Places,
 }
 
-impl<E, S: Fn(&Tile) -> Side, V: FnMut(UnitHandle, Option<Position>, Side) -> Result<(), E>> Inside<'_, S, V> {
+impl<E, O, V> Inside<'_, O, V>
+where
+    O: FnMut(&Tile) -> Result<Overlap, E>,
+    V: FnMut(UnitHandle, Option<Position>, Overlap) -> Result<(), E>,
+{
     fn leaf(&mut self, head: u32) -> Result<(), E> {
         let mut number = head;
         while number != NONE {
             let bucket = self.once.shared.bucket(number);
-            let tile = bucket.tile();
-            let side = tile.as_ref().map_or(Side::Border, &self.side);
-            if side != Side::Outside && bucket.len() > 0 {
+            let tile = bucket.outline().map(|outline| outline.tile);
+            let overlap = tile.as_ref().map_or(Ok(Overlap::Some), &mut self.overlap)?;
+            if overlap != Overlap::None && bucket.len() > 0 {
                 bucket.copy_to(&mut self.places);
                 for at in 0..self.places.len {
                     let (position, digest) = (position(self.places.bits[at]), bucket.digest(at));
                     // It may have left the tile since the tile was read.
                     let is_in_tile = tile.is_some_and(|tile| tile.contains(position));
-                    let side = if is_in_tile { side } else { Side::Border };
+                    let overlap = if is_in_tile { overlap } else { Overlap::Some };
                     match self.once.turn(digest.unit()) {
                         Turn::Not => {}
-                        Turn::Still => (self.visit)(digest.unit(), Some(position), side)?,
-                        Turn::Moving => (self.visit)(digest.unit(), None, Side::Border)?,
+                        Turn::Still => (self.visit)(digest.unit(), Some(position), overlap)?,
+                        Turn::Moving => (self.visit)(digest.unit(), None, Overlap::Some)?,
                     }
                 }
             }
@@ -360,7 +359,7 @@ impl<E, S: Fn(&Tile) -> Side, V: FnMut(UnitHandle, Option<Position>, Side) -> Re
 
     fn finish(mut self) -> Result<(), E> {
         for (unit, _) in self.once.missed() {
-            (self.visit)(unit, None, Side::Border)?;
+            (self.visit)(unit, None, Overlap::Some)?;
         }
         Ok(())
     }

@@ -5,12 +5,12 @@ mod parts {
     use std::collections::BTreeMap;
     use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-    use geodesy::{Area, Overlap, Vantage};
+    use geodesy::{Area, Vantage};
     use model::{Position, Timestamp, UnitHandle};
     use testkit::{Seeded, Shape};
 
     use crate::slot::tests::fix;
-    use crate::{Change, LiveIndex, Side, Sight, UnitTraits};
+    use crate::{Change, LiveIndex, Sight, UnitTraits};
 
     const NOW_MS: i64 = 1_795_000_000_000;
 
@@ -43,7 +43,6 @@ mod parts {
         fn all_parts_agree_after_any_changes(seed: u64, units in 1u32..1_500, phases in 1usize..8) {
             let mut random = Seeded::new(seed);
             let (index, mut expected) = (LiveIndex::new(), BTreeMap::new());
-            let mut most_leaves = 0;
             for _ in 0..phases {
                 let shape = Shape::ALL[(random.next() % 5) as usize];
                 let share = random.unit();
@@ -57,12 +56,9 @@ mod parts {
                         expected.remove(&unit);
                     }
                 }
-                let (counted, leaves) = index.check();
-                proptest::prop_assert_eq!((counted, index.located()), (expected.len(), expected.len()));
+                proptest::prop_assert_eq!((index.check().0, index.located()), (expected.len(), expected.len()));
                 proptest::prop_assert_eq!(all(&index, shape.place(&mut random)), expected.clone());
-                most_leaves = most_leaves.max(leaves);
             }
-            proptest::prop_assert!(units < 1_000 || phases < 4 || most_leaves > 8);
         }
     }
 
@@ -78,6 +74,22 @@ mod parts {
         let (units, leaves) = index.check();
         assert_eq!(units, 20_000);
         assert!(crowded > 400 && leaves < crowded / 3, "{crowded} leaves became {leaves}");
+    }
+
+    /// A column drives through the land for long: leaves that it left behind are given up, however the cuts lie.
+    #[test]
+    fn what_moves_one_way_leaves_no_leaves_behind() {
+        let index = LiveIndex::new();
+        for minute in 0..4_000 {
+            let changes: Vec<_> = (0..100)
+                .map(|unit| place(unit, Position::from_e7(200_000_000, minute * 30_000 + unit as i32 * 700).unwrap()))
+                .collect();
+            index.apply(&changes);
+        }
+        let (units, leaves) = index.check();
+        assert_eq!(units, 100);
+        assert!(leaves < 200, "{leaves} leaves");
+        assert_eq!(all(&index, Position::from_e7(0, 0).unwrap()).len(), 100);
     }
 
     #[test]
@@ -127,11 +139,6 @@ mod parts {
                 is_done.store(true, Ordering::Relaxed);
             });
             let circle = Area::circle(Shape::Spot.place(&mut Seeded::new(1)), 200_000.0).unwrap();
-            let side = |tile: &_| match circle.overlap(tile) {
-                Overlap::None => Side::Outside,
-                Overlap::Some => Side::Border,
-                Overlap::All => Side::Inside,
-            };
             let mut random = Seeded::new(8);
             while !is_done.load(Ordering::Relaxed) {
                 let seen = all(&index, Shape::City.place(&mut random));
@@ -142,7 +149,7 @@ mod parts {
                     inside[unit.0 as usize] += 1;
                     Ok::<_, ()>(())
                 };
-                index.inside(&circle.tiles(), side, visit).unwrap();
+                index.inside(&circle.tiles(), |tile| Ok(circle.overlap(tile)), visit).unwrap();
                 assert!(inside.iter().all(|times| *times == 1));
                 asked.fetch_add(1, Ordering::Relaxed);
             }
@@ -193,26 +200,27 @@ mod model_of_the_move {
         for bucket in &world.buckets {
             bucket.begin(Tile::EARTH, NONE);
         }
-        world.buckets[0].push(row(0, 10));
-        world.buckets[0].push(row(1, 20));
+        world.buckets[0].push(row(1, 10));
+        world.buckets[0].push(row(2, 20));
         Arc::new(world)
     }
 
-    /// Unit 0 goes from the first bucket to the second; unit 1, the last of the first, comes to its row.
+    /// Unit 1 goes from the first bucket to the second; unit 2, the last of the first, comes to its row. Rows that were never
+    /// stored name unit 0, which is not there.
     fn move_unit(world: &World) {
-        world.moves.begin(0);
         world.moves.begin(1);
+        world.moves.begin(2);
         let last = world.buckets[0].row(1);
         world.buckets[0].set(0, last);
         world.buckets[0].pop();
-        world.buckets[1].push(row(0, 30));
+        world.buckets[1].push(row(1, 30));
         world.moves.settle();
     }
 
     /// How often a search that looks at the buckets in this order shows each of the two units.
-    fn search(world: &World, order: [usize; 2]) -> [u32; 2] {
+    fn search(world: &World, order: [usize; 2]) -> [u32; 3] {
         let (mut mark, mut moved, mut shown) = (world.moves.mark(), Units::default(), Units::default());
-        let mut times = [0, 0];
+        let mut times = [0, 0, 0];
         let mut has_too_many = false;
         for bucket in order {
             let mut places = Places::default();
@@ -228,7 +236,7 @@ mod model_of_the_move {
             }
         }
         has_too_many |= world.moves.follow(&mut mark, &mut moved) == Err(TooMany);
-        for unit in 0..2 {
+        for unit in 1..3 {
             if (has_too_many || moved.has(unit)) && !shown.has(unit) {
                 shown.add(unit);
                 times[unit as usize] += 1;
@@ -246,9 +254,9 @@ mod model_of_the_move {
                     let world = Arc::clone(&world);
                     loom::thread::spawn(move || move_unit(&world))
                 };
-                assert_eq!(search(&world, order), [1, 1], "each unit once");
+                assert_eq!(search(&world, order), [0, 1, 1], "each unit once");
                 writing.join().unwrap();
-                assert_eq!(search(&world, order), [1, 1]);
+                assert_eq!(search(&world, order), [0, 1, 1]);
             });
         }
     }

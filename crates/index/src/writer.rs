@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use geodesy::Tile;
-use model::{Timestamp, UnitHandle};
+use model::limits::UNITS_MAX;
+use model::{Position, Timestamp, UnitHandle};
 
 use crate::bucket::{Bucket, NONE, ROWS, Row};
 use crate::digest::Digest;
 use crate::directory::{Directory, Entry};
-use crate::live::{Change, Shared};
+use crate::live::{BUCKETS_MAX, Change, Shared};
 use crate::regions::{Cut, Regions};
 use crate::slot::Home;
 use crate::{Fix, UnitTraits};
@@ -15,6 +16,8 @@ use crate::{Fix, UnitTraits};
 const MERGE_UNITS_MAX: u32 = ROWS as u32 * 3 / 8;
 /// Most merges at once: their notes must not fill the ring.
 const MERGES_AT_ONCE: usize = 512;
+/// From so many buckets on leaves are not cut but get longer: chains need no more than a bucket for 64 units.
+const BUCKETS_SPLIT_MAX: usize = BUCKETS_MAX - UNITS_MAX / ROWS - 1;
 /// Changes whose memory is asked for before the first of them is made.
 const AHEAD: usize = 32;
 
@@ -39,8 +42,15 @@ struct Leaf {
     tail: u32,
     units: u32,
     region: Tile,
+    /// Where all its units stood when it could not be cut, and how many they were.
+    spot: Option<(Position, u32)>,
+}
+
+impl Leaf {
     /// What the directory says of it.
-    entry: Entry,
+    fn entry(&self) -> Entry {
+        Entry::new(self.head, &self.region)
+    }
 }
 
 impl Writer {
@@ -151,8 +161,10 @@ impl Writer {
     fn enter(&mut self, shared: &Shared, row: Row) {
         let number = loop {
             let number = self.regions.locate(row.position);
-            let is_full = shared.bucket(self.leaves[number as usize].tail).len() == ROWS;
-            if !is_full || !self.split(shared, number) {
+            let leaf = &self.leaves[number as usize];
+            // Trying again before anything can have changed would read all units of the spot for each bucket more.
+            let is_spot = leaf.spot.is_some_and(|(spot, units)| spot == row.position && leaf.units < 2 * units);
+            if is_spot || shared.bucket(leaf.tail).len() < ROWS || !self.split(shared, number) {
                 break number;
             }
         };
@@ -173,11 +185,17 @@ impl Writer {
         (leaf.tail, leaf.units) = (bucket, leaf.units + 1);
     }
 
-    /// Cuts a full leaf in two; `false` when all its units stand on one spot.
+    /// Cuts a full leaf in two; `false` when all its units stand on one spot, or when there are too many buckets.
     fn split(&mut self, shared: &Shared, number: u32) -> bool {
+        if self.of_bucket.len() - self.free_buckets.len() >= BUCKETS_SPLIT_MAX {
+            return false;
+        }
         let rows = self.rows(shared, number);
         let mut positions: Vec<_> = rows.iter().map(|row| row.position).collect();
-        let Some(cut) = Cut::halving(&mut positions) else { return false };
+        let Some(cut) = Cut::halving(&mut positions) else {
+            self.leaves[number as usize].spot = rows.first().map(|row| (row.position, rows.len() as u32));
+            return false;
+        };
         let Leaf { node, region, .. } = self.leaves[number as usize];
         rows.iter().for_each(|row| shared.moves.begin(row.digest.unit().0));
         let (low, high) = cut.parts(region);
@@ -188,7 +206,7 @@ impl Writer {
         for row in rows {
             self.add(shared, if cut.is_low(row.position) { number } else { added }, row);
         }
-        let directory = shared.directory.load().with(self.leaves[added as usize].entry.clone());
+        let directory = shared.directory.load().with(self.leaves[added as usize].entry());
         let is_due = directory.is_due();
         shared.directory.store(Arc::new(directory));
         if is_due {
@@ -200,13 +218,45 @@ impl Writer {
     /// Makes the directory anew, and one leaf of two where both have become small.
     fn renew(&mut self, shared: &Shared) {
         let mut merges = 0;
+        let mut is_folded = false;
         for number in 0..self.leaves.len() as u32 {
             while merges < MERGES_AT_ONCE && self.merge(shared, number) {
                 merges += 1;
             }
+            is_folded |= self.fold(number);
         }
-        self.thinned = 0;
+        if is_folded {
+            self.widen(shared);
+        }
+        self.thinned = if merges < MERGES_AT_ONCE { 0 } else { self.thinned };
         shared.directory.store(Arc::new(self.directory()));
+    }
+
+    /// Gives up a leaf without units whose sibling is cut: what moves through a region for long would leave one behind at
+    /// every cut.
+    fn fold(&mut self, number: u32) -> bool {
+        let leaf = &mut self.leaves[number as usize];
+        let is_idle = leaf.head != NONE && leaf.units == 0 && self.regions.fold(leaf.node);
+        if is_idle {
+            self.free_buckets.push(std::mem::replace(&mut leaf.head, NONE));
+            self.free_leaves.push(number);
+        }
+        is_idle
+    }
+
+    /// Gives each leaf the node and the region that the cuts leave it.
+    fn widen(&mut self, shared: &Shared) {
+        for (number, node, region) in self.regions.leaves() {
+            let leaf = &mut self.leaves[number as usize];
+            leaf.node = node;
+            if std::mem::replace(&mut leaf.region, region) != region {
+                let mut at = leaf.head;
+                while at != NONE {
+                    shared.bucket(at).widen(region);
+                    at = shared.bucket(at).next();
+                }
+            }
+        }
     }
 
     /// Joins a leaf with its sibling, when they have few units together.
@@ -243,7 +293,7 @@ impl Writer {
 
     fn directory(&self) -> Directory {
         let used = self.leaves.iter().filter(|leaf| leaf.head != NONE);
-        Directory::of(used.map(|leaf| leaf.entry.clone()).collect())
+        Directory::of(used.map(Leaf::entry).collect())
     }
 
     fn rows(&self, shared: &Shared, number: u32) -> Vec<Row> {
@@ -261,7 +311,7 @@ impl Writer {
     fn add_leaf(&mut self, shared: &Shared, node: u32, region: Tile) -> u32 {
         let number = self.free_leaves.pop().unwrap_or(self.leaves.len() as u32);
         let head = self.take_bucket(shared, number, NONE, region);
-        let leaf = Leaf { node, head, tail: head, units: 0, region, entry: Entry::new(head, &region) };
+        let leaf = Leaf { node, head, tail: head, units: 0, region, spot: None };
         match self.leaves.get_mut(number as usize) {
             Some(place) => *place = leaf,
             None => self.leaves.push(leaf),
@@ -278,7 +328,7 @@ impl Writer {
         }
         let head = leaf.head;
         shared.bucket(head).begin(region, NONE);
-        *leaf = Leaf { node, head, tail: head, units: 0, region, entry: Entry::new(head, &region) };
+        *leaf = Leaf { node, head, tail: head, units: 0, region, spot: None };
     }
 
     fn take_bucket(&mut self, shared: &Shared, leaf: u32, before: u32, region: Tile) -> u32 {
@@ -311,9 +361,15 @@ impl Writer {
                 let home = shared.slots.home(row.digest.unit()).expect("a unit with a row has a home");
                 assert_eq!(shared.bucket(home.bucket).row(home.row), *row, "a unit's home is its row");
                 assert_eq!(shared.slots.position(row.digest.unit()), Some(row.position), "the slot agrees");
-                assert!(shared.bucket(home.bucket).tile().is_some_and(|tile| tile.contains(row.position)));
+                let outline = shared.bucket(home.bucket).outline().expect("nobody shrinks it now");
+                assert!(outline.tile.contains(row.position), "a tile holds its units");
+                assert_eq!(shared.bucket(home.bucket).region(), leaf.region, "a bucket has the region of its leaf");
             }
             units += rows.len();
+        }
+        for (number, node, region) in self.regions.leaves() {
+            let leaf = &self.leaves[number as usize];
+            assert_eq!((leaf.node, leaf.region), (node, region), "a leaf has the node and the region of its cuts");
         }
         (units, self.leaves.len() - self.free_leaves.len())
     }

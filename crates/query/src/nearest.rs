@@ -6,7 +6,7 @@ use model::{Timestamp, UnitHandle};
 
 use crate::filter::Candidates;
 use crate::rank::{Limit, NO_SLOT, Near, rank};
-use crate::{Deadline, Explain, Names, NearestAsk, Omitted, OmittedReason, QueryError};
+use crate::{Deadline, EXPLAINED_MAX, Explain, Names, NearestAsk, Omitted, OmittedReason, QueryError};
 
 /// One unit of a nearest answer.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -125,10 +125,12 @@ impl<'a> Search<'a> {
         let has_moved = fix.position != near.position;
         let reach = if has_moved { self.vantage.reach(fix.position) } else { near.reach };
         let near = Near { unit: near.unit, position: fix.position, reach, slot: self.slots.len() as u32 };
-        self.slots.push(slot);
         if let Some(reason) = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable) {
-            self.omitted.push((near, reason));
-        } else if slot.is_stale(self.as_of) {
+            // Its slot is not needed again.
+            return self.omitted.push((near, reason));
+        }
+        self.slots.push(slot);
+        if slot.is_stale(self.as_of) {
             self.stale.push(near);
         } else {
             self.take_fresh(near);
@@ -171,12 +173,16 @@ impl<'a> Search<'a> {
         let is_full = found.len() >= ask.k;
         found.truncate(ask.k);
         let limit = found.last().filter(|_| is_full).map_or(everywhere, |last| last.limit());
-        let mut stale = rank(self.stale, &limit, names);
-        let rest = stale.split_off((ask.k - found.len()).min(stale.len()));
+        let room = ask.k - found.len();
+        let (stale, farther) = nearest_of(self.stale, room.max(EXPLAINED_MAX));
+        let mut stale = rank(stale, &limit, names);
+        let rest = stale.split_off(room.min(stale.len()));
         let mut omitted = Omitted::default();
         let by_filter =
             self.omitted.into_iter().filter(|(near, _)| limit.holds(near)).map(|(near, why)| (near.unit, why));
-        let left_out = rest.into_iter().map(|one| (one.near.unit, OmittedReason::Stale));
+        let farther = farther.into_iter().filter(|near| limit.holds(near));
+        let left_out =
+            rest.into_iter().map(|one| one.near).chain(farther).map(|near| (near.unit, OmittedReason::Stale));
         for (unit, reason) in by_filter.chain(left_out) {
             omitted.count(reason);
             // Covert units are counted, never named: a right of their own.
@@ -195,4 +201,16 @@ impl<'a> Search<'a> {
         });
         Some(Nearest { found: found.collect::<Option<_>>()?, omitted, as_of })
     }
+}
+
+/// Parts those that can be among the `count` nearest from those that cannot, so that not all of a city that fell silent is
+/// ranked.
+fn nearest_of(mut near: Vec<Near>, count: usize) -> (Vec<Near>, Vec<Near>) {
+    if near.len() <= count {
+        return (near, Vec::new());
+    }
+    let by_most = |a: &Near, b: &Near| a.reach.most_m.total_cmp(&b.reach.most_m);
+    let (_, last, _) = near.select_nth_unstable_by(count - 1, by_most);
+    let most_m = last.reach.most_m;
+    near.into_iter().partition(|near| near.reach.least_m <= most_m)
 }

@@ -1,5 +1,9 @@
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
 use geodesy::{Overlap, Tile, distance_and_bearing};
-use index::{LiveIndex, Side, Slot};
+use index::{LiveIndex, Slot};
 use model::{Position, Timestamp, UnitHandle, UnitName};
 
 use crate::filter::Candidates;
@@ -42,37 +46,97 @@ pub fn within(
     as_of: Timestamp,
     deadline: &Deadline<'_>,
 ) -> Result<Within, QueryError> {
-    let (mut inside, mut omitted, mut examined) = (Vec::new(), Omitted::default(), 0);
-    deadline.check(examined)?;
-    let side = |tile: &Tile| match ask.area.overlap(tile) {
-        Overlap::None => Side::Outside,
-        Overlap::Some => Side::Border,
-        Overlap::All => Side::Inside,
+    let (mut page, mut omitted) = (Page::new(ask), Omitted::default());
+    let examined = Cell::new(0);
+    let look = || {
+        examined.set(examined.get() + 1);
+        deadline.check(examined.get())
     };
-    index.inside(&ask.area.tiles(), side, |unit, position, side| {
-        examined += 1;
-        deadline.check(examined)?;
+    deadline.check(0)?;
+    let overlap = |tile: &Tile| look().map(|()| ask.area.overlap(tile));
+    index.inside(&ask.area.tiles(), overlap, |unit, position, overlap| {
+        look()?;
         // Outside: not worth a look at the slot.
-        if side == Side::Border && position.is_some_and(|position| !ask.area.contains(position)) {
+        if overlap == Overlap::Some && position.is_some_and(|position| !ask.area.contains(position)) {
             return Ok(());
         }
         let Some(slot) = index.slot(unit) else { return Ok(()) };
-        let is_inside = |at: Position| (side == Side::Inside && Some(at) == position) || ask.area.contains(at);
+        let is_inside = |at: Position| (overlap == Overlap::All && Some(at) == position) || ask.area.contains(at);
         let Some(fix) = slot.fix.filter(|fix| is_inside(fix.position)) else { return Ok(()) };
         match ask.filter.omits(&slot, as_of, Candidates::All) {
             Some(reason) => omitted.count(reason),
-            None => inside.push((names.name(unit), unit, slot, fix.position)),
+            None => page.add(Row { name: names.name(unit), unit, slot, position: fix.position }),
         }
         Ok(())
     })?;
-    inside.retain(|(name, ..)| ask.after.as_ref().is_none_or(|after| name > after));
-    inside.sort_by(|a, b| a.0.cmp(&b.0));
-    let has_more = inside.len() > ask.limit;
-    inside.truncate(ask.limit);
-    let next = inside.last().map(|(name, ..)| name.clone()).filter(|_| has_more);
-    let found = inside.into_iter().map(|(_, unit, slot, position)| {
+    let (rows, next) = page.into_rows();
+    let found = rows.into_iter().map(|Row { unit, slot, position, .. }| {
         let measured = ask.area.centre().map(|centre| distance_and_bearing(centre, position));
         FoundInside { unit, slot, distance_m: measured.map(|two| two.0), bearing_deg: measured.map(|two| two.1) }
     });
     Ok(Within { found: found.collect(), omitted, next, as_of })
 }
+
+/// The first names of an answer, in a heap, so that a page of a large answer costs the memory of a page.
+struct Page<'a> {
+    ask: &'a WithinAsk,
+    /// One more than the page: whether there is another. The last name on top.
+    rows: BinaryHeap<Row>,
+}
+
+/// Ordered by name.
+struct Row {
+    name: UnitName,
+    unit: UnitHandle,
+    slot: Slot,
+    position: Position,
+}
+
+impl<'a> Page<'a> {
+    fn new(ask: &'a WithinAsk) -> Self {
+        Self { ask, rows: BinaryHeap::new() }
+    }
+
+    fn add(&mut self, row: Row) {
+        let is_before = self.ask.after.as_ref().is_some_and(|after| row.name <= *after);
+        let is_full = self.rows.len() > self.ask.limit;
+        if is_before || (is_full && self.rows.peek().is_some_and(|last| row.name > last.name)) {
+            return;
+        }
+        if is_full {
+            self.rows.pop();
+        }
+        self.rows.push(row);
+    }
+
+    /// The page by name, and the name after which the next one begins.
+    fn into_rows(mut self) -> (Vec<Row>, Option<UnitName>) {
+        let has_more = self.rows.len() > self.ask.limit;
+        if has_more {
+            self.rows.pop();
+        }
+        let rows = self.rows.into_sorted_vec();
+        let next = rows.last().filter(|_| has_more).map(|last| last.name.clone());
+        (rows, next)
+    }
+}
+
+impl Ord for Row {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
+    }
+}
+
+impl PartialOrd for Row {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Row {}
