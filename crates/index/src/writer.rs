@@ -17,7 +17,7 @@ const MERGE_UNITS_MAX: u32 = ROWS as u32 * 3 / 8;
 /// Most merges at once: their notes must not fill the ring.
 const MERGES_AT_ONCE: usize = 512;
 /// From so many buckets on leaves are not cut but get longer: chains need no more than a bucket for 64 units.
-const BUCKETS_SPLIT_MAX: usize = BUCKETS_MAX - UNITS_MAX / ROWS - 1;
+const BUCKETS_SPLIT_MAX: usize = BUCKETS_MAX.saturating_sub(UNITS_MAX / ROWS + 1);
 /// Changes whose memory is asked for before the first of them is made.
 const AHEAD: usize = 32;
 

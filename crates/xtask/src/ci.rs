@@ -38,7 +38,17 @@ fn steps(root: &Path, counts: &mut Counts) -> anyhow::Result<()> {
         ensure!(counts.is_success(), "{counts}");
         Ok(())
     })?;
+    step("loom", || loom(root))?;
     step("demo", || run_cargo(root, DEMO, &[]))
+}
+
+/// Checks the model of the index's move. Loom's atomics come in by a flag for the whole build, so it has a folder of its own.
+///
+/// # Errors
+/// The model failed, or could not be built.
+pub(crate) fn loom(root: &Path) -> anyhow::Result<()> {
+    let test = ["test", "--release", "-p", "index", "--lib", "model_of", "--target-dir", "target/loom"];
+    run_cargo(root, &test, &[("RUSTFLAGS", "--cfg loom")])
 }
 
 fn step(name: &str, body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
