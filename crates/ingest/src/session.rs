@@ -1,6 +1,6 @@
 use model::Timestamp;
 use tracing::debug;
-use wire::{Context, Decoded, Decoder, FrameNumber, Protocol};
+use wire::{Context, Decoded, Decoder, FrameError, FrameNumber, Protocol};
 
 use crate::{Admission, Admitter, Intake, Setting};
 
@@ -44,5 +44,16 @@ impl<I: Intake> Session<I> {
     /// The number of the frame that was taken last, dropped or not; gives it once.
     pub fn take_number(&mut self) -> Option<FrameNumber> {
         self.decoded.number.take()
+    }
+
+    /// What to send before the connection is closed, when it cannot be followed after the frame that was taken last; gives it once.
+    pub fn take_last_word(&mut self) -> Option<Vec<u8>> {
+        self.decoded.last_word.take()
+    }
+
+    /// What to send before the connection is closed because no frame can be found any more.
+    #[must_use]
+    pub fn last_word(&self, error: FrameError) -> Option<Vec<u8>> {
+        self.decoder.last_word(&error.to_string())
     }
 }

@@ -2,7 +2,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
+use model::limits::{BATCH_REPORTS_MAX, ENGINE_BATCH_MAX, LAST_WORD_LINGER};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -12,7 +13,7 @@ use wire::{Cut, Protocol};
 
 use crate::{Admission, Answer, Intake, NotSettled, Session, Setting};
 
-/// Room for one read, in bytes. A buffer holds at most one frame and one read.
+/// Most bytes of one read. A buffer holds less than one frame, and one read.
 const READ_BYTES: usize = 16 * 1024;
 /// Most batches' answers that wait for their settlement before the socket is no longer read.
 const UNSETTLED_MAX: usize = model::limits::UNSETTLED_FRAMES_MAX;
@@ -112,7 +113,7 @@ impl<I: Intake> Connection<I> {
                         return end;
                     }
                 }
-                read = self.stream.read_buf(&mut self.buffer), if may_read => match read {
+                read = read_some(&mut self.stream, &mut self.buffer), if may_read => match read {
                     Ok(0) => return self.farewell(setting).await,
                     Err(error) => return End::Error(error),
                     Ok(bytes) => {
@@ -132,14 +133,14 @@ impl<I: Intake> Connection<I> {
         }
     }
 
-    /// Cuts, decodes, admits and hands over all frames in the buffer as one batch.
+    /// Cuts, decodes, admits and hands over all frames in the buffer, in batches that are bounded.
     async fn take_frames(&mut self, setting: &Setting<I>) -> Result<(), End> {
         let received = setting.clock.now();
         let mut all = Admission::default();
         let name = self.protocol.name;
-        let lost = loop {
+        loop {
             match self.protocol.framing.cut(&self.buffer) {
-                Cut::More => break false,
+                Cut::More => return self.hand_over(all, setting).await,
                 Cut::Skip { bytes, error } => {
                     if let Some(error) = error {
                         setting.counters.frame_dropped(name, error.reason());
@@ -153,19 +154,68 @@ impl<I: Intake> Connection<I> {
                     }
                     self.session.take(&self.buffer[frame], received, &mut all);
                     self.buffer.advance(consumed);
+                    if let Some(last_word) = self.session.take_last_word() {
+                        self.hand_over(all, setting).await?;
+                        return Err(self.part(Some(last_word), setting).await);
+                    }
+                    // The next frame holds at most one batch of a gateway.
+                    if all.heard.len() > ENGINE_BATCH_MAX - BATCH_REPORTS_MAX {
+                        self.hand_over(std::mem::take(&mut all), setting).await?;
+                    }
                 }
                 Cut::Lost(error) => {
                     setting.counters.frame_dropped(self.protocol.name, error.reason());
-                    break true;
+                    self.hand_over(all, setting).await?;
+                    return Err(self.part(self.session.last_word(error), setting).await);
+                }
+            }
+        }
+    }
+
+    async fn hand_over(&mut self, all: Admission, setting: &Setting<I>) -> Result<(), End> {
+        if !all.heard.is_empty() || !all.answers.is_empty() {
+            let settlement = setting.intake.submit(all.heard).await.map_err(|_| End::Stopped)?;
+            setting.counters.admitted(self.protocol.name, all.reports);
+            self.unsettled.push_back((settlement, all.answers));
+        }
+        Ok(())
+    }
+
+    /// The stream cannot be followed any more: what came before is settled and answered, then the peer is told.
+    async fn part(&mut self, last_word: Option<Vec<u8>>, setting: &Setting<I>) -> End {
+        if let Err(end) = self.settle_all(setting).await {
+            return end;
+        }
+        let said = async {
+            self.stream.write_all(&last_word.unwrap_or_default()).await?;
+            self.stream.shutdown().await
+        };
+        match timeout(setting.limits.idle, said).await {
+            Err(_) => return End::Unread,
+            Ok(Err(error)) => return End::Error(error),
+            Ok(Ok(())) => {}
+        }
+        // A socket that is closed with bytes unread takes back what it has sent, so these are read and dropped for a moment.
+        let drain = async {
+            loop {
+                self.buffer.clear();
+                self.buffer.reserve(READ_BYTES);
+                match read_some(&mut self.stream, &mut self.buffer).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(bytes) => setting.counters.bytes(self.protocol.name, bytes),
                 }
             }
         };
-        if !all.heard.is_empty() || !all.answers.is_empty() {
-            let settlement = setting.intake.submit(all.heard).await.map_err(|_| End::Stopped)?;
-            setting.counters.admitted(name, all.reports);
-            self.unsettled.push_back((settlement, all.answers));
+        let _ = timeout(LAST_WORD_LINGER, drain).await;
+        End::Lost
+    }
+
+    async fn settle_all(&mut self, setting: &Setting<I>) -> Result<(), End> {
+        while let Some((settlement, answers)) = self.unsettled.pop_front() {
+            let settled = settlement.await;
+            self.answer(&settled, answers, setting).await?;
         }
-        if lost { Err(End::Lost) } else { Ok(()) }
+        Ok(())
     }
 
     /// The peer closed its side: what it sent is settled and answered before we close ours.
@@ -191,13 +241,10 @@ impl<I: Intake> Connection<I> {
             }
             setting.counters.admitted(self.protocol.name, all.reports);
         }
-        while let Some((settlement, answers)) = self.unsettled.pop_front() {
-            let settled = settlement.await;
-            if let Err(end) = self.answer(&settled, answers, setting).await {
-                return end;
-            }
+        match self.settle_all(setting).await {
+            Err(end) => end,
+            Ok(()) => End::Peer,
         }
-        End::Peer
     }
 
     /// Sends what `settled` lets out. What it does not is counted: the sender keeps what it sent.
@@ -222,4 +269,9 @@ impl<I: Intake> Connection<I> {
             Ok(written) => written.map_err(End::Error),
         }
     }
+}
+
+/// Reads at most [`READ_BYTES`], however much memory the buffer has.
+async fn read_some(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+    stream.read_buf(&mut buffer.limit(READ_BYTES)).await
 }

@@ -9,6 +9,8 @@ pub const DEVICE_FRAME_BYTES_MAX: usize = 4 * 1024;
 pub const MUSTER_FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Most reports in one `muster` batch.
 pub const BATCH_REPORTS_MAX: usize = 4_096;
+/// Most reports and contacts that a listener hands to the engine as one batch.
+pub const ENGINE_BATCH_MAX: usize = 2 * BATCH_REPORTS_MAX;
 /// Largest JSON body, in bytes.
 pub const JSON_BYTES_MAX: usize = 1024 * 1024;
 /// Largest gRPC message, in bytes.
@@ -50,6 +52,8 @@ pub const FIRST_FRAME_DEADLINE: Duration = Duration::from_secs(10);
 pub const IDLE_DEADLINE: Duration = Duration::from_secs(120);
 /// How far ahead of the clock a fix may be dated before it is flagged and ordered by its receipt.
 pub const FUTURE_TOLERANCE: Duration = Duration::from_secs(60);
+/// How long a peer whose stream cannot be followed may take to read why, and to close.
+pub const LAST_WORD_LINGER: Duration = Duration::from_secs(1);
 /// Nearest queries: 99 of 100 ought to be answered within this.
 pub const NEAREST_OBJECTIVE: Duration = Duration::from_millis(5);
 /// Zone and within queries: 99 of 100 ought to be answered within this.

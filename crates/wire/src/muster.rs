@@ -47,13 +47,20 @@ impl Decoder for Session {
         if self.packed(frame, decoded).is_some() {
             return Ok(());
         }
-        let up =
-            proto::GatewayUp::decode(frame).map_err(|error| DecodeError::malformed("message", &error.to_string()))?;
-        self.read(up, context, decoded)
+        self.unpacked(frame, context, decoded)
     }
 
     fn devices(&self) -> &[Option<DeviceId>] {
         &self.devices
+    }
+
+    fn forget_numbers(&mut self) {
+        self.devices = Vec::new();
+    }
+
+    fn last_word(&self, detail: &str) -> Option<Vec<u8>> {
+        let fault = proto::Fault { detail: detail.to_owned() };
+        Some(proto::GatewayDown { payload: Some(gateway_down::Payload::Fault(fault)) }.encode_length_delimited_to_vec())
     }
 }
 
@@ -89,6 +96,24 @@ impl Session {
             }
             None => Err(DecodeError::Truncated { field: "payload" }),
         }
+    }
+
+    /// Reads any message. A batch that is refused may have held names, and then every later number would be of the device before
+    /// it; it gets no acknowledgement either, and those behind it would overtake it. So the stream ends with it. What is no message
+    /// may have been such a batch.
+    fn unpacked(&mut self, frame: &[u8], context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError> {
+        use gateway_up::Payload;
+        let up = proto::GatewayUp::decode(frame);
+        let may_be_batch =
+            up.as_ref().map_or(true, |up| matches!(up.payload, Some(Payload::Reports(_) | Payload::Columns(_))));
+        let read = match up {
+            Ok(up) => self.read(up, context, decoded),
+            Err(error) => Err(DecodeError::malformed("message", &error.to_string())),
+        };
+        if let (true, Err(error)) = (may_be_batch, &read) {
+            decoded.last_word = self.last_word(&error.to_string());
+        }
+        read
     }
 
     /// The number of a batch, where it has one and a gateway that gave it.

@@ -50,13 +50,24 @@ pub trait Decoder: Send {
     /// Adds what `frame` says to `decoded`, which the caller has cleared.
     ///
     /// # Errors
-    /// [`DecodeError`] when the frame as a whole is refused: it then gets no answer.
+    /// [`DecodeError`] when the frame as a whole is refused: it then gets no answer. [`Decoded::last_word`] says whether a stream
+    /// ends with it.
     fn decode(&mut self, frame: &[u8], context: &Context, decoded: &mut Decoded) -> Result<(), DecodeError>;
 
     /// The devices that the sender has numbered so far, by their number; `None` where its name is no name. A number never changes
-    /// its device while the session lasts.
+    /// its device until [`Self::forget_numbers`].
     fn devices(&self) -> &[Option<DeviceId>] {
         &[]
+    }
+
+    /// Forgets the devices that the sender has numbered, with the memory of them: over datagrams a name may be lost, come twice or
+    /// come late, so its number counts within one datagram only.
+    fn forget_numbers(&mut self) {}
+
+    /// What a peer is sent before its connection is closed because of `detail`; `None` where the protocol has no word for it.
+    fn last_word(&self, detail: &str) -> Option<Vec<u8>> {
+        let _ = detail;
+        None
     }
 }
 
@@ -84,6 +95,9 @@ pub struct Decoded {
     pub faults: Vec<(u32, DecodeError)>,
     /// What to answer once everything of the frame is settled, in order.
     pub replies: Vec<Reply>,
+    /// Given with a refusal after which a stream cannot be followed: what to send before the connection is closed. A datagram
+    /// costs itself only.
+    pub last_word: Option<Vec<u8>>,
 }
 
 impl Decoded {
@@ -99,6 +113,7 @@ impl Decoded {
         self.signals.clear();
         self.faults.clear();
         self.replies.clear();
+        self.last_word = None;
     }
 
     /// Adds a report that stood at `place` in the frame.

@@ -115,8 +115,7 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
 
 /// What a session says of a frame by way of `prost`.
 fn by_prost(session: &mut Session, frame: &[u8], decoded: &mut Decoded) -> Result<(), DecodeError> {
-    let up = proto::GatewayUp::decode(frame).map_err(|error| DecodeError::malformed("message", &error.to_string()))?;
-    session.read(up, &CONTEXT, decoded)
+    session.unpacked(frame, &CONTEXT, decoded)
 }
 
 proptest! {

@@ -86,3 +86,34 @@ fn too_many_reports_are_refused_as_one() {
     let error = decode(&mut Session::default(), gateway_up::Payload::Reports(batch)).unwrap_err();
     assert_eq!(error.to_string(), "`reports in a batch` is 4097, out of range");
 }
+
+#[test]
+fn a_stream_ends_with_a_batch_that_is_refused_as_a_whole() {
+    let columns = proto::ColumnarBatch {
+        new_devices: vec!["cot:a".into()],
+        device_index: vec![0; BATCH_REPORTS_MAX + 1],
+        lat_e7_delta: vec![1; BATCH_REPORTS_MAX + 1],
+        lon_e7_delta: vec![1; BATCH_REPORTS_MAX + 1],
+        ..Default::default()
+    };
+    let short = proto::ColumnarBatch { device_index: vec![0; 2], ..columns.clone() };
+    let rows =
+        proto::ReportBatch { reports: vec![proto::Report::default(); BATCH_REPORTS_MAX + 1], ..Default::default() };
+    let payloads = [
+        gateway_up::Payload::Columns(columns),
+        gateway_up::Payload::Columns(short),
+        gateway_up::Payload::Reports(rows),
+    ];
+    let up = |payload| proto::GatewayUp { gateway: "g".into(), payload: Some(payload) }.encode_to_vec();
+    for frame in payloads.map(up).into_iter().chain([vec![0xFF; 4]]) {
+        let mut decoded = Decoded::default();
+        let error = Session::default().decode(&frame, &CONTEXT, &mut decoded).unwrap_err();
+        let down = proto::GatewayDown::decode_length_delimited(&*decoded.last_word.unwrap()).unwrap();
+        assert_eq!(down.payload, Some(gateway_down::Payload::Fault(proto::Fault { detail: error.to_string() })));
+    }
+    // What names no numbers costs itself.
+    let presence = proto::Presence { device: "a b".into(), ..Default::default() };
+    let mut decoded = Decoded::default();
+    assert!(Session::default().decode(&up(gateway_up::Payload::Presence(presence)), &CONTEXT, &mut decoded).is_err());
+    assert_eq!(decoded.last_word, None);
+}

@@ -1,0 +1,171 @@
+//! Gateways against the listeners on loopback: each report is of the unit whose device sent it, or of none.
+
+use std::future::{Ready, ready};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ingest::{Counters, Gaps, Intake, NotSettled, QueueFull, SessionLimits, Setting, listen_stream};
+use model::limits::{BATCH_REPORTS_MAX, ENGINE_BATCH_MAX};
+use model::{Binding, Clock, DeviceHandle, DeviceId, Heard, Press, Timestamp, UnitHandle};
+use prost::Message as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use wire::proto::{ColumnarBatch, GatewayDown, GatewayUp, gateway_down, gateway_up};
+
+/// Device `cot:N` is of unit N; keeps what is handed over.
+struct Engine {
+    batches: mpsc::UnboundedSender<Vec<Heard>>,
+}
+
+impl Engine {
+    fn keep(&self, batch: Vec<Heard>) -> Ready<Result<(), NotSettled>> {
+        drop(self.batches.send(batch));
+        ready(Ok(()))
+    }
+}
+
+impl Intake for Engine {
+    type Settlement = Ready<Result<(), NotSettled>>;
+
+    fn resolve(&self, device: &DeviceId) -> Option<Binding> {
+        let unit = device.as_str().strip_prefix("cot:")?.parse().ok()?;
+        Some(Binding { device: DeviceHandle(unit), unit: UnitHandle(unit) })
+    }
+
+    fn generation(&self) -> u32 {
+        0
+    }
+
+    fn ring(&self, _: Press) {}
+
+    fn submit(&self, batch: Vec<Heard>) -> impl Future<Output = Result<Self::Settlement, NotSettled>> + Send {
+        ready(Ok(self.keep(batch)))
+    }
+
+    fn try_submit(&self, batch: Vec<Heard>) -> Result<Self::Settlement, QueueFull> {
+        Ok(self.keep(batch))
+    }
+}
+
+struct Noon;
+
+impl Clock for Noon {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_rfc3339("2026-11-25T12:00:00Z").unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+fn setting() -> (Setting<Engine>, mpsc::UnboundedReceiver<Vec<Heard>>) {
+    let (batches, handed_over) = mpsc::unbounded_channel();
+    let setting = Setting {
+        intake: Arc::new(Engine { batches }),
+        counters: Arc::<Counters>::default(),
+        gaps: Arc::<Gaps>::default(),
+        clock: Arc::new(Noon) as Arc<dyn Clock>,
+        limits: SessionLimits::default(),
+    };
+    (setting, handed_over)
+}
+
+async fn tcp() -> (TcpStream, mpsc::UnboundedReceiver<Vec<Heard>>) {
+    let (setting, handed_over) = setting();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    tokio::spawn(listen_stream(listener, wire::protocol("muster").unwrap(), setting));
+    (TcpStream::connect(address).await.unwrap(), handed_over)
+}
+
+fn columns(batch_sequence: u64, new_devices: &[&str], device_index: &[u32]) -> ColumnarBatch {
+    ColumnarBatch {
+        batch_sequence,
+        new_devices: new_devices.iter().map(ToString::to_string).collect(),
+        device_index: device_index.to_vec(),
+        lat_e7_delta: vec![1; device_index.len()],
+        lon_e7_delta: vec![1; device_index.len()],
+        ..ColumnarBatch::default()
+    }
+}
+
+fn up(batch: ColumnarBatch) -> GatewayUp {
+    GatewayUp { gateway: "g".into(), payload: Some(gateway_up::Payload::Columns(batch)) }
+}
+
+fn units(batch: &[Heard]) -> Vec<u32> {
+    batch.iter().map(|heard| heard.binding.unit.0).collect()
+}
+
+/// All that the server sends until it closes.
+async fn answers(mut stream: TcpStream) -> Vec<gateway_down::Payload> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    let mut rest = &*bytes;
+    let mut payloads = Vec::new();
+    while !rest.is_empty() {
+        payloads.extend(GatewayDown::decode_length_delimited(&mut rest).unwrap().payload);
+    }
+    payloads
+}
+
+/// A batch with too many reports named `cot:1`. The server kept the connection and not the name, so number 0 became `cot:2`, which
+/// the gateway knows as 1, and places of the first unit were shown as those of the second.
+#[tokio::test]
+async fn after_a_refused_batch_no_report_is_of_another_unit() {
+    let short = ColumnarBatch { lon_e7_delta: vec![1; 3], ..columns(2, &["cot:1"], &[0, 0]) };
+    let long = columns(2, &["cot:1"], &vec![0; BATCH_REPORTS_MAX + 1]);
+    let no_message = vec![4, 0xFF, 0xFF, 0xFF, 0xFF];
+    for refused in [up(short).encode_length_delimited_to_vec(), up(long).encode_length_delimited_to_vec(), no_message] {
+        let (mut stream, mut handed_over) = tcp().await;
+        let before = up(columns(1, &["cot:7"], &[0])).encode_length_delimited_to_vec();
+        let after = up(columns(3, &["cot:2"], &[0, 1])).encode_length_delimited_to_vec();
+        stream.write_all(&[before, refused, after].concat()).await.unwrap();
+        let answers = answers(stream).await;
+        assert!(matches!(&answers[0], gateway_down::Payload::Ack(ack) if ack.batch_sequence == 1), "{answers:?}");
+        assert!(matches!(&answers[1], gateway_down::Payload::Fault(_)), "{answers:?}");
+        assert_eq!(answers.len(), 2);
+        assert_eq!(units(&handed_over.recv().await.unwrap()), [7]);
+        assert!(handed_over.try_recv().is_err(), "nothing behind the refused batch is taken");
+    }
+}
+
+#[tokio::test]
+async fn a_length_that_is_too_long_is_answered_before_the_connection_closes() {
+    let (mut stream, _handed_over) = tcp().await;
+    stream.write_all(&[0xFF, 0xFF, 0xFF, 0x7F]).await.unwrap();
+    let answers = answers(stream).await;
+    assert!(
+        matches!(&*answers, [gateway_down::Payload::Fault(fault)] if fault.detail.contains("262144")),
+        "{answers:?}"
+    );
+}
+
+/// One long message makes the buffer grow; all that lay ready behind it was then read at once, and became one batch.
+#[tokio::test]
+async fn a_batch_to_the_engine_is_bounded() {
+    const FRAMES: usize = 40;
+    let (mut stream, mut handed_over) = tcp().await;
+    let full = up(columns(1, &[], &vec![0; BATCH_REPORTS_MAX])).encode_length_delimited_to_vec();
+    let long = "x".repeat(80);
+    let names: Vec<&str> = ["cot:1"].into_iter().chain([&*long; 2_500]).collect();
+    let named = up(columns(1, &names, &[])).encode_length_delimited_to_vec();
+    let sent = [named, full.repeat(FRAMES)].concat();
+    let (mut receiving, mut sending) = stream.split();
+    let mut bytes = Vec::new();
+    let send = async {
+        sending.write_all(&sent).await.unwrap();
+        sending.shutdown().await.unwrap();
+    };
+    let ((), received) = tokio::join!(send, receiving.read_to_end(&mut bytes));
+    received.unwrap();
+    let mut reports = 0;
+    while let Ok(batch) = handed_over.try_recv() {
+        assert!(batch.len() <= ENGINE_BATCH_MAX, "{}", batch.len());
+        reports += batch.len();
+    }
+    assert_eq!(reports, FRAMES * BATCH_REPORTS_MAX);
+}
