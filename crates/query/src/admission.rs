@@ -123,12 +123,13 @@ impl Admission {
 
     /// A query asks for a seat at `now` and can use an answer before `until`. Cost: some nanoseconds; a queue is never walked.
     ///
-    /// Refused only when no seat is free: an average that was spoilt by an outlier heals by itself once load falls.
+    /// It starts only when nobody of its lane or of one before it waits: a seat that is free is theirs first. Refused only when it
+    /// cannot start: an average that was spoilt by an outlier heals by itself once load falls.
     pub fn offer(&mut self, lane: Lane, class: Class, now: Duration, until: Duration) -> Offer {
         if now >= until {
             return Offer::Late;
         }
-        if self.searching() < self.room.ceiling(lane) {
+        if self.searching() < self.room.ceiling(lane) && self.waiting_up_to(lane) == 0 {
             self.searching[class as usize] += 1;
             return Offer::Start;
         }
@@ -146,7 +147,7 @@ impl Admission {
         Offer::Wait(ticket)
     }
 
-    /// A seat that was held for `held` is free again. Ask for [`Self::turn`] until there is none.
+    /// A seat that was held for `held` is free again. Ask for [`Self::turn`] until there is none, before anything else is asked.
     ///
     /// # Panics
     /// When nobody of `class` has a seat: seats are counted wrongly.

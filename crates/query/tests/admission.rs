@@ -57,6 +57,26 @@ fn a_free_seat_goes_to_the_first_lane_and_there_to_who_came_first() {
 }
 
 #[test]
+fn a_free_seat_is_not_offered_past_those_who_wait_for_it() {
+    let until = Duration::from_secs(1);
+    for lane in [Lane::Map, Lane::Bulk] {
+        let mut admission = filled(Lane::Map);
+        let first = waits(admission.offer(Lane::Map, Class::Nearest, Duration::ZERO, until));
+        admission.leave(Class::Nearest, MS);
+        // Nobody has been called yet: the seat is free, and it is not for one who comes now.
+        let second = waits(admission.offer(lane, Class::Nearest, MS, until));
+        assert_eq!(admission.turn(MS), Some(Turn::Start(first)));
+        assert_eq!(admission.turn(MS), None);
+        admission.leave(Class::Nearest, MS);
+        assert_eq!(admission.turn(MS), Some(Turn::Start(second)));
+    }
+    let mut admission = filled(Lane::Map);
+    waits(admission.offer(Lane::Map, Class::Nearest, Duration::ZERO, until));
+    admission.leave(Class::Nearest, MS);
+    assert_eq!(admission.offer(Lane::Dispatch, Class::Nearest, MS, until), Offer::Start, "a lane before it goes first");
+}
+
+#[test]
 fn a_query_that_cannot_meet_its_deadline_is_refused_before_it_waits() {
     let mut admission = filled(Lane::Map);
     admission.leave(Class::Nearest, MS * 10);

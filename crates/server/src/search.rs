@@ -102,11 +102,11 @@ impl Service {
         seat: Seat,
         search: impl FnOnce(Duration) -> Result<T, QueryError>,
     ) -> Result<(T, Sending), Unanswered> {
-        let found = search(request.until().saturating_sub(seat.since()))?;
+        // Not when it was called: until its task ran again it still waited.
+        let started = self.seats.now();
+        let found = search(left(request, started)?)?;
         let done = self.seats.now();
-        if done >= request.until() {
-            return Err(Unanswered::Late { deadline: request.deadline });
-        }
+        left(request, done)?;
         let figures = &self.figures;
         let spent = done.saturating_sub(request.read_at);
         figures.ended(request.class, request.lane, Outcome::Kept);
@@ -115,8 +115,8 @@ impl Service {
         }
         let stages = [
             (Stage::Whole, spent),
-            (Stage::Queue, seat.since().saturating_sub(asked_at)),
-            (Stage::Search, done.saturating_sub(seat.since())),
+            (Stage::Queue, started.saturating_sub(asked_at)),
+            (Stage::Search, done.saturating_sub(started)),
         ];
         figures.took(request.class, request.lane, &stages);
         Ok((found, self.sending(request, Some(seat), done)))
@@ -129,20 +129,28 @@ impl Service {
         degraded: impl FnOnce(Duration) -> Result<D, QueryError>,
     ) -> Result<(T, Sending), Unanswered> {
         let Some(seat) = self.seats.take_degraded() else { return Err(refused) };
-        let found = match degraded(request.until().saturating_sub(self.seats.now())) {
+        let found = match degraded(left(request, self.seats.now())?) {
             Ok(found) => found.into(),
             Err(QueryError::TooManyUnits { .. }) => return Err(refused),
             Err(error) => return Err(error.into()),
         };
         drop(seat);
+        let done = self.seats.now();
+        left(request, done)?;
         self.figures.ended(request.class, request.lane, Outcome::Degraded);
-        Ok((found, self.sending(request, None, self.seats.now())))
+        Ok((found, self.sending(request, None, done)))
     }
 
     fn sending(&self, request: Request, seat: Option<Seat>, since: Duration) -> Sending {
         let (figures, seats) = (Arc::clone(&self.figures), Arc::clone(&self.seats));
         Sending { figures, seats, class: request.class, lane: request.lane, since, seat }
     }
+}
+
+/// What `request` has left at `now`.
+fn left(request: Request, now: Duration) -> Result<Duration, Unanswered> {
+    let left = request.until().checked_sub(now).filter(|left| !left.is_zero());
+    left.ok_or(Unanswered::Late { deadline: request.deadline })
 }
 
 /// A caller that waits for a seat; counted when it goes before it has an answer.

@@ -50,7 +50,23 @@ pub(crate) struct Seats {
 struct Desk {
     admission: Admission,
     /// Who waits: its class, and where to call it.
-    calls: HashMap<Ticket, (oneshot::Sender<Result<Seat, NoSeat>>, Class)>,
+    calls: HashMap<Ticket, (Call, Class)>,
+}
+
+/// Tells one who waits what has become of it.
+type Call = oneshot::Sender<Result<Seat, NoSeat>>;
+
+impl Desk {
+    /// Whose turn it is. Nothing is allocated when it is nobody's.
+    fn called(&mut self, now: Duration) -> Vec<(Turn, Call, Class)> {
+        let mut called = Vec::new();
+        while let Some(turn) = self.admission.turn(now) {
+            let (Turn::Start(ticket) | Turn::Late(ticket)) = turn;
+            let (call, class) = self.calls.remove(&ticket).expect("who waits can be called");
+            called.push((turn, call, class));
+        }
+        called
+    }
 }
 
 impl Seats {
@@ -118,20 +134,14 @@ impl Seats {
 
     fn leave(self: &Arc<Self>, class: Class, since: Duration) {
         let now = self.now();
-        self.desk.lock().admission.leave(class, now.saturating_sub(since));
-        self.call(now);
-    }
-
-    /// Calls whose turn it is, outside the lock: a seat that nobody takes comes back through [`Self::leave`].
-    fn call(self: &Arc<Self>, now: Duration) {
-        loop {
-            let (call, turn) = {
-                let mut desk = self.desk.lock();
-                let Some(turn) = desk.admission.turn(now) else { return };
-                let (Turn::Start(ticket) | Turn::Late(ticket)) = turn;
-                (desk.calls.remove(&ticket), turn)
-            };
-            let (call, class) = call.expect("who waits can be called");
+        // Left and taken under one lock: nobody who comes between finds a seat free that another waits for.
+        let called = {
+            let mut desk = self.desk.lock();
+            desk.admission.leave(class, now.saturating_sub(since));
+            desk.called(now)
+        };
+        // Outside the lock: a seat that nobody takes any more is dropped here, and comes back to this function.
+        for (turn, call, class) in called {
             let turn = match turn {
                 Turn::Start(_) => Ok(self.seat(class, now)),
                 Turn::Late(_) => Err(NoSeat::Late),
@@ -146,13 +156,6 @@ pub(crate) struct Seat {
     seats: Arc<Seats>,
     class: Class,
     since: Duration,
-}
-
-impl Seat {
-    /// Since when, on the clock of [`Seats::now`].
-    pub(crate) const fn since(&self) -> Duration {
-        self.since
-    }
 }
 
 impl Drop for Seat {

@@ -7,12 +7,12 @@ use engine::UnitView;
 use geodesy::{Area, Vertex};
 use model::{Position, UnitName, limits};
 use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, WithinAsk};
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::Stream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use wire::proto::{self, within_request};
 
-use super::ahead::Ahead;
+use super::ahead::Answers;
 use super::found::found;
 use super::stubs::query_server::Query;
 use crate::figures::Outcome;
@@ -24,12 +24,12 @@ pub(super) struct Queries {
     pub(super) service: Arc<Service>,
 }
 
-type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Query for Queries {
-    type NearestStreamStream = Answers<proto::NearestResponse>;
-    type WatchStream = Answers<proto::WatchEvent>;
+    type NearestStreamStream = Streamed<proto::NearestResponse>;
+    type WatchStream = Streamed<proto::WatchEvent>;
 
     async fn nearest(
         &self,
@@ -48,12 +48,12 @@ impl Query for Queries {
         // The deadline of the call is that of the whole stream; each question has the one of its class.
         let patience = Patience { deadline: None, ..Patience::of(&service, request.metadata())? };
         let clock = Arc::clone(&service.seats);
-        let questions = Ahead::of(request.into_inner(), move || clock.now());
         // No task for a question: what is there is answered at once, and leaves in as few frames as hold it.
-        let answers = questions.then(move |(read_at, question)| {
+        let answer = move |(read_at, question): (Duration, Result<proto::NearestRequest, Status>)| {
             let (service, asked) = (Arc::clone(&service), Patience { read_at, ..patience });
             async move { answer_in_place(&service, question?, asked).await }
-        });
+        };
+        let answers = Answers::to(request.into_inner(), move || clock.now(), answer);
         Ok(Response::new(Box::pin(answers)))
     }
 

@@ -1,7 +1,7 @@
 //! The contract over a real socket. Overload is made by holding every seat, not by load.
 
 use std::net::SocketAddr;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use query::{Class, Lane};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::Server;
 use crate::config::{Config, Data};
 use crate::figures::Outcome;
-use crate::search::whole;
+use crate::search::{Unanswered, whole};
 use crate::seats::{Request, Seat};
 
 /// Status, `Retry-After` and body of one question.
@@ -96,6 +96,46 @@ async fn a_deadline_that_passes_in_the_queue_is_504_and_lanes_are_checked() {
     assert_eq!((status, &problem["field"], &problem["value"]), (400, &"Muster-Lane".into(), &"urgent".into()));
     drop(seats);
     assert_eq!(ask(http, NEAREST, &[("Muster-Lane", "bulk")]).await.0, 200);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_time_in_the_queue_is_not_left_for_the_search() {
+    let (server, _) = started().await;
+    let seats = full(&server).await;
+    let service = std::sync::Arc::clone(server.service());
+    let deadline = Duration::from_secs(3_600);
+    let request = Request { class: Class::Within, lane: Lane::Map, read_at: service.seats.now(), deadline };
+    let mut waiting = std::pin::pin!(service.search(request, Ok, whole::<Duration>()));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(waiting.as_mut().poll(&mut context).is_pending());
+    drop(seats);
+    // It has been called, and its task does not run until the clock has gone on.
+    let called = service.seats.now();
+    while service.seats.now() == called {}
+    let left = request.until() - service.seats.now();
+    let Poll::Ready(Ok((found, _))) = waiting.poll(&mut context) else { panic!("it has a seat") };
+    assert!(found <= left, "{found:?} of {left:?}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_degraded_answer_that_is_made_after_the_deadline_is_not_given() {
+    let (server, _) = started().await;
+    let service = server.service();
+    service.seats.suppose(Class::Nearest, Duration::from_secs(60));
+    let seats = full(&server).await;
+    let deadline = Duration::from_millis(50);
+    let request = Request { class: Class::Nearest, lane: Lane::Dispatch, read_at: service.seats.now(), deadline };
+    let degraded = |_| {
+        while service.seats.now() < request.until() {}
+        Ok(())
+    };
+    let answer = service.search(request, |_| Ok(()), Some(degraded)).await.map(|_| ());
+    assert_eq!(answer, Err(Unanswered::Late { deadline }));
+    assert_eq!(service.figures.count(Class::Nearest, Lane::Dispatch, Outcome::Degraded), 0);
+    assert_eq!(service.figures.count(Class::Nearest, Lane::Dispatch, Outcome::OutOfTime), 1);
+    drop(seats);
     server.stop().await;
 }
 
