@@ -97,6 +97,9 @@ fn main() {
     }
     figures.print();
     figures.print_goals(&goals());
+    for (name, counted) in peers.iter().filter_map(|peer| Some((peer.name(), peer.counted()?))) {
+        println!("\n{name} counted {counted}");
+    }
     println!("\nload average at the end {}", load());
 }
 

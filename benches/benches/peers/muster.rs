@@ -1,7 +1,7 @@
 //! Muster itself, `muster serve` as a child: columnar batches over TCP, `Query.NearestStream` over gRPC.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +33,7 @@ struct Muster {
     process: Process,
     gateways: SocketAddr,
     grpc: String,
+    http: SocketAddr,
     has_journal: bool,
 }
 
@@ -55,17 +56,22 @@ fn launch(has_journal: bool) -> Started {
     let mut child = child.map_err(|error| format!("muster does not start: {error}"))?;
     let out = child.stdout.take().expect("it is piped");
     let process = Process::of(child, "-TERM", folder);
-    let (mut gateways, mut grpc) = (None, None);
+    let (mut gateways, mut grpc, mut http) = (None, None, None);
     for line in BufReader::new(out).lines().map_while(Result::ok).take_while(|line| line != "ready") {
         let address = line.split_whitespace().last().unwrap_or_default().to_owned();
         match line.split_whitespace().next() {
             Some("gRPC") => grpc = Some(address),
-            Some("devices") => gateways = address.rsplit("//").next().and_then(|text| text.parse().ok()),
+            Some("devices") => gateways = socket(&address),
+            Some("map") => http = socket(&address),
             _ => {}
         }
     }
-    let (gateways, grpc) = gateways.zip(grpc).ok_or("muster did not say where it listens")?;
-    Ok(Box::new(Muster { process, gateways, grpc, has_journal }))
+    let ((gateways, grpc), http) = gateways.zip(grpc).zip(http).ok_or("muster did not say where it listens")?;
+    Ok(Box::new(Muster { process, gateways, grpc, http, has_journal }))
+}
+
+fn socket(address: &str) -> Option<SocketAddr> {
+    address.rsplit("//").next()?.parse().ok()
 }
 
 /// The program of this checkout, built now, so that it is never an older one.
@@ -136,6 +142,19 @@ impl Peer for Muster {
             Bytes::from(proto::NearestRequest { centre, k: 10, ..Default::default() }.encode_to_vec())
         };
         Box::new(Stream::open(&self.grpc, trace.questions.iter().map(question).collect()))
+    }
+
+    /// What became of the reports: one that is late or held changes no place, and would be cheaper than it ought to be.
+    fn counted(&self) -> Option<String> {
+        let mut stream = TcpStream::connect(self.http).ok()?;
+        let ask = format!("GET /metrics HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.http);
+        stream.write_all(ask.as_bytes()).ok()?;
+        let mut metrics = String::new();
+        stream.read_to_string(&mut metrics).ok()?;
+        let outcomes = metrics.lines().filter_map(|line| line.strip_prefix("muster_reports_applied_total{outcome="));
+        let outcomes: Vec<_> =
+            outcomes.filter(|line| !line.ends_with(" 0")).map(|line| line.replace('}', "")).collect();
+        Some(outcomes.join(", "))
     }
 }
 

@@ -41,6 +41,10 @@ pub(crate) trait Peer {
     fn asker(&self, style: &AskStyle, trace: &Trace) -> Box<dyn Asker>;
     /// Does what its keeper would do once everybody is on the map, or finds out what suits these data.
     fn settle(&mut self, _trace: &Trace) {}
+    /// What the server itself counted, where it counts.
+    fn counted(&self) -> Option<String> {
+        None
+    }
     /// Clears up after a run of reports, off the clock.
     fn rest(&self) {}
 }
