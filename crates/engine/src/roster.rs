@@ -37,8 +37,8 @@ struct Tables {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RosterError {
-    /// [`UNITS_MAX`] units are there.
-    #[error("there are already {UNITS_MAX} units, the limit")]
+    /// [`UNITS_MAX`] numbers of units are given; those of retired units are among them.
+    #[error("{UNITS_MAX} units were taken since the journal began, retired ones among them: the limit")]
     TooManyUnits,
     /// [`PENDING_CHANGES_MAX`] changes wait for the journal.
     #[error("the journal does not keep up, or has no room: try again later")]
@@ -211,10 +211,10 @@ impl Roster {
         Capabilities::of_bit(at).ok()
     }
 
-    /// How many units there are.
+    /// How many units are on the map; retired ones are not.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.tables.read().units.len()
+        self.tables.read().units_by_name.len()
     }
 
     /// Whether there is no unit.

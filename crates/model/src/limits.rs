@@ -27,9 +27,12 @@ pub const CAPABILITIES_MAX: usize = 64;
 pub const ZONE_POINTS_MAX: usize = 10_000;
 /// Most features on one page of an answer.
 pub const PAGE_FEATURES_MAX: usize = 1_000;
+/// Most words in one list of a filter: kinds, statuses, organisations, capabilities, includes.
+pub const FILTER_WORDS_MAX: usize = 64;
 /// Most units that one nearest query may ask for.
 pub const NEAREST_K_MAX: usize = 1_000;
-/// Most units of one server; a new unit beyond it is refused.
+/// Most units that one journal ever takes, retired ones among them, as numbers are not used again; a new unit beyond it is
+/// refused.
 pub const UNITS_MAX: usize = 4_000_000;
 /// Most connections of one listener.
 pub const CONNECTIONS_MAX: usize = 8_000;

@@ -53,13 +53,15 @@ impl FromStr for Lane {
 pub enum Class {
     /// The k nearest.
     Nearest,
-    /// Those in an area or a zone, and lists of units.
+    /// Those in an area or a zone.
     Within,
+    /// Lists of units by name: walks of the roster, whose time says nothing about searches.
+    List,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Nearest, Self::Within];
+    pub const ALL: [Self; 3] = [Self::Nearest, Self::Within, Self::List];
 
     /// The stable word.
     #[must_use]
@@ -67,6 +69,7 @@ impl Class {
         match self {
             Self::Nearest => "nearest",
             Self::Within => "within",
+            Self::List => "list",
         }
     }
 
@@ -75,7 +78,7 @@ impl Class {
     pub const fn lane(self) -> Lane {
         match self {
             Self::Nearest => Lane::Dispatch,
-            Self::Within => Lane::Map,
+            Self::Within | Self::List => Lane::Map,
         }
     }
 }
@@ -100,7 +103,9 @@ impl Contract {
     pub const fn of(class: Class) -> Self {
         match class {
             Class::Nearest => Self { objective: limits::NEAREST_OBJECTIVE, deadline: limits::NEAREST_DEADLINE },
-            Class::Within => Self { objective: limits::WITHIN_OBJECTIVE, deadline: limits::WITHIN_DEADLINE },
+            Class::Within | Class::List => {
+                Self { objective: limits::WITHIN_OBJECTIVE, deadline: limits::WITHIN_DEADLINE }
+            }
         }
     }
 

@@ -27,7 +27,7 @@ impl Default for ContractConfig {
 
 impl ContractConfig {
     /// Objective and deadline of `class`. Keys `nearest_objective_ms` (default 5) and `nearest_deadline_ms` (100),
-    /// `within_objective_ms` (10) and `within_deadline_ms` (250); at most 10,000.
+    /// `within_objective_ms` (10) and `within_deadline_ms` (250), which hold for lists too; at most 10,000.
     #[must_use]
     pub const fn contract(&self, class: Class) -> Contract {
         self.contracts[class as usize]
@@ -66,6 +66,7 @@ impl ContractConfig {
             };
             self.contracts[class as usize] = Contract::new(objective, deadline).ok_or_else(wrong)?;
         }
+        self.contracts[Class::List as usize] = self.contract(Class::Within);
         if let Some(seats) = settings.query_seats {
             let max = model::limits::QUERY_SEATS_MAX;
             self.room = Room::new(seats).ok_or_else(|| ("query_seats", format!("{seats} is not 1 to {max}")))?;

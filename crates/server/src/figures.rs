@@ -64,7 +64,7 @@ pub(crate) enum Stage {
     Queue,
     /// The search.
     Search,
-    /// From search done until the answer is handed to its connection.
+    /// From search done until the answer is made (gRPC) or its connection has taken it (HTTP); of degraded answers too.
     Send,
 }
 
@@ -178,13 +178,13 @@ pub(crate) struct LaneStats {
     gone: u64,
     /// Of those kept, later than the objective.
     over_objective: u64,
-    /// From request read to search done.
+    /// From request read to search done; this, `queue_ms` and `search_ms` of kept queries.
     whole_ms: Quantiles,
     /// Waiting for a seat.
     queue_ms: Quantiles,
     /// The search.
     search_ms: Quantiles,
-    /// From search done until the answer is handed to its connection.
+    /// From search done until the answer is made (gRPC) or its connection has taken it (HTTP); of degraded answers too.
     send_ms: Quantiles,
 }
 

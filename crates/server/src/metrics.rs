@@ -71,7 +71,7 @@ impl Collector for EngineCollector {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         let gauges = [
-            ("units", "Units on the roster", live.roster().len()),
+            ("units", "Units on the map", live.roster().len()),
             ("units_located", "Units with a place", live.located()),
             ("emergencies_active", "Emergencies that nobody cleared", live.emergencies().count()),
         ];

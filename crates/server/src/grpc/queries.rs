@@ -262,6 +262,8 @@ fn area(area: Option<within_request::Area>) -> Result<Area, Status> {
 
 fn filter(filter: Option<proto::Filter>, service: &Service) -> Result<Filter, Status> {
     let Some(asked) = filter else { return Ok(Filter::new()) };
+    few("capabilities", &asked.capabilities)?;
+    few("organisations", &asked.organisations)?;
     let roster = service.engine.live().roster();
     let mut filter = Filter::new().kinds(words("kinds", &asked.kinds)?).statuses(words("statuses", &asked.statuses)?);
     for word in &asked.capabilities {
@@ -283,7 +285,16 @@ fn filter(filter: Option<proto::Filter>, service: &Service) -> Result<Filter, St
     Ok(filter)
 }
 
+/// Refuses a list that would be looked through for each unit, or for each name, for too long.
+fn few(field: &str, words: &[String]) -> Result<(), Status> {
+    if words.len() > limits::FILTER_WORDS_MAX {
+        return Err(bad(field, format!("{} words are more than {}", words.len(), limits::FILTER_WORDS_MAX)));
+    }
+    Ok(())
+}
+
 fn words<T: FromStr<Err: ToString>>(field: &str, words: &[String]) -> Result<Vec<T>, Status> {
+    few(field, words)?;
     words.iter().map(|word| word.parse().map_err(|error: T::Err| bad(field, error.to_string()))).collect()
 }
 

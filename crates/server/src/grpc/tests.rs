@@ -77,6 +77,30 @@ async fn a_bad_question_says_so_in_its_place_and_the_stream_goes_on() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_filter_with_too_long_a_list_is_refused_by_name() {
+    let (server, channel) = started().await;
+    let mut query = QueryClient::new(channel);
+    let many = vec!["car".to_owned(); 65];
+    let filter = proto::Filter::default;
+    let filters = [
+        ("kinds", proto::Filter { kinds: many.clone(), ..filter() }),
+        ("statuses", proto::Filter { statuses: many.clone(), ..filter() }),
+        ("organisations", proto::Filter { organisations: many.clone(), ..filter() }),
+        ("capabilities", proto::Filter { capabilities: many.clone(), ..filter() }),
+        ("include", proto::Filter { include: many, ..filter() }),
+    ];
+    for (field, filter) in filters {
+        let refused =
+            query.nearest(proto::NearestRequest { filter: Some(filter), ..nearest_ask(1) }).await.unwrap_err();
+        let expected = format!("`{field}`: 65 words are more than 64");
+        assert_eq!((refused.code(), refused.message()), (tonic::Code::InvalidArgument, expected.as_str()));
+    }
+    let most = proto::Filter { kinds: vec!["car".to_owned(); 64], ..filter() };
+    assert!(query.nearest(proto::NearestRequest { filter: Some(most), ..nearest_ask(2) }).await.is_ok());
+    server.stop().await;
+}
+
 /// Takes every seat that there is, and keeps them.
 async fn full(server: &Server) -> Vec<crate::seats::Seat> {
     let (service, mut held) = (server.service(), Vec::new());

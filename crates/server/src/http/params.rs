@@ -3,6 +3,8 @@ use std::str::FromStr;
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 
+use model::limits;
+
 use super::problem::Problem;
 
 /// The query parameters of a request. Each may be taken once; what nobody took is refused by name,
@@ -50,11 +52,16 @@ impl Params {
         self.parsed(name)?.ok_or_else(missing)
     }
 
-    /// A list of words separated by commas.
+    /// A list of words separated by commas, at most [`limits::FILTER_WORDS_MAX`].
     pub(crate) fn words<T: FromStr<Err: ToString>>(&mut self, name: &'static str) -> Result<Vec<T>, Problem> {
         let Some(text) = self.text(name)? else { return Ok(Vec::new()) };
         let word = |word: &str| word.parse().map_err(|error: T::Err| Problem::bad(name, word, error.to_string()));
-        text.split(',').filter(|word| !word.is_empty()).map(word).collect()
+        let words = || text.split(',').filter(|word| !word.is_empty());
+        let (count, max) = (words().count(), limits::FILTER_WORDS_MAX);
+        if count > max {
+            return Err(Problem::bad(name, count, format!("`{name}` has {count} words, more than {max}")));
+        }
+        words().map(word).collect()
     }
 
     /// Refuses what was given and not taken.

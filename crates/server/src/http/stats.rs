@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use journal::{Log, Status};
 use model::limits;
+use parking_lot::Mutex;
 use query::Class;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,11 +15,14 @@ use super::ages_of;
 use crate::figures::LaneStats;
 use crate::run::Service;
 
+/// A younger sample is not measured again.
+const SAMPLE_AGE_MAX: Duration = Duration::from_millis(900);
+
 /// The state of the whole, for people at a screen. Made at most once a second.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Stats {
     as_of: String,
-    /// Units on the roster.
+    /// Units on the map.
     pub(crate) units: usize,
     /// Units with a place.
     pub(crate) located: usize,
@@ -44,7 +48,7 @@ pub(crate) struct Stats {
 /// One class of queries, and how its contract is kept.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct ClassStats {
-    /// nearest or within.
+    /// nearest, within or list.
     #[schema(value_type = String)]
     class: &'static str,
     /// 99 of 100 answers ought to take no longer.
@@ -79,7 +83,9 @@ pub(crate) struct AgeQuantiles {
 /// Remembers what `Stats` needs from one time to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Rates {
-    last: std::sync::Mutex<Option<Sampled>>,
+    last: Mutex<Option<Sampled>>,
+    /// Held while the roster is walked.
+    measuring: Mutex<()>,
 }
 
 /// The last answer and when it was made.
@@ -90,14 +96,20 @@ struct Sampled {
 }
 
 impl Rates {
-    /// The state of the whole, at most a second old.
+    /// The state of the whole, at most a second old, or the last one while the next is measured. Cost when it is measured: walks
+    /// the whole roster, so not for a thread that serves sockets. Waits only for the very first measurement.
     pub(crate) fn stats(&self, service: &Service) -> Stats {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(sampled) = last.as_ref().filter(|sampled| sampled.at.elapsed() < Duration::from_millis(900)) {
-            return sampled.stats.clone();
+        if let Some(stats) = self.at_hand() {
+            return stats;
+        }
+        let _measuring = self.measuring.lock();
+        // Who held it before has measured for this one too.
+        if let Some(stats) = self.recent() {
+            return stats;
         }
         let mut stats = measure(service);
         let now = Instant::now();
+        let mut last = self.last.lock();
         if let Some(before) = last.as_ref() {
             let reports = stats.reports_total.saturating_sub(before.stats.reports_total);
             let rate = reports as f64 / now.duration_since(before.at).as_secs_f64();
@@ -105,6 +117,19 @@ impl Rates {
         }
         *last = Some(Sampled { at: now, stats: stats.clone() });
         stats
+    }
+
+    /// What can be said without a walk: a sample that is young, or the last one while another thread makes the next.
+    fn at_hand(&self) -> Option<Stats> {
+        self.recent().or_else(|| {
+            let is_measured = self.measuring.is_locked();
+            self.last.lock().as_ref().filter(|_| is_measured).map(|sampled| sampled.stats.clone())
+        })
+    }
+
+    fn recent(&self) -> Option<Stats> {
+        let last = self.last.lock();
+        last.as_ref().filter(|sampled| sampled.at.elapsed() < SAMPLE_AGE_MAX).map(|sampled| sampled.stats.clone())
     }
 }
 
@@ -163,5 +188,39 @@ fn journal(service: &Service) -> JournalStats {
 /// Units, reports a second, ages, the journal.
 #[utoipa::path(get, path = "/v1/stats", responses((status = 200, body = Stats)))]
 pub(crate) async fn read(State(service): State<Arc<Service>>) -> Json<Stats> {
-    Json(service.rates.stats(&service))
+    if let Some(stats) = service.rates.at_hand() {
+        return Json(stats);
+    }
+    let measured = tokio::task::spawn_blocking(move || service.rates.stats(&service)).await;
+    Json(measured.expect("measuring ends without a panic"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::Server;
+    use crate::config::{Config, Data};
+
+    /// A walk of the roster under a lock on the threads of sockets once stopped all of them.
+    #[tokio::test]
+    async fn while_one_caller_measures_the_others_get_the_last_sample_at_once() {
+        let config = Config { http: "127.0.0.1:0".parse().unwrap(), grpc: None, data: Data::Off, ..Config::default() };
+        let server = Server::start(&config).await.unwrap();
+        let service = server.service();
+        let Json(first) = read(State(Arc::clone(service))).await;
+        service.rates.last.lock().as_mut().unwrap().at -= 2 * SAMPLE_AGE_MAX;
+        let measuring = service.rates.measuring.lock();
+        let mut second = std::pin::pin!(read(State(Arc::clone(service))));
+        let Poll::Ready(Json(at_hand)) = second.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
+            panic!("it waits for who measures");
+        };
+        assert_eq!(at_hand.as_of, first.as_of);
+        drop(measuring);
+        assert!(service.rates.recent().is_none());
+        let _ = read(State(Arc::clone(service))).await;
+        assert!(service.rates.recent().is_some(), "nobody measures now: it is measured anew");
+        server.stop().await;
+    }
 }

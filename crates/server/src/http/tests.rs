@@ -77,7 +77,7 @@ async fn in_overload_a_query_is_refused_with_503_and_the_figures_say_so() {
     let counts = ["kept", "refused", "degraded", "out_of_time"].map(|word| lane[word].as_u64().unwrap());
     assert_eq!((lane["lane"].as_str(), counts), (Some("dispatch"), [1, 1, 1, 0]), "{stats}");
     let (_, _, metrics) = ask(http, "/metrics", &[]).await;
-    let refused = "muster_queries_total{class=\"within\",lane=\"map\",outcome=\"refused\"} 1";
+    let refused = "muster_queries_total{class=\"list\",lane=\"map\",outcome=\"refused\"} 1";
     let metrics = metrics.as_str().unwrap();
     assert!(metrics.contains(refused), "{metrics}");
     let took = "muster_query_seconds_count{class=\"nearest\",lane=\"dispatch\",stage=\"whole\"} 1";
@@ -92,6 +92,11 @@ async fn a_deadline_that_passes_in_the_queue_is_504_and_lanes_are_checked() {
     let (status, _, problem) = ask(http, NEAREST, &[("Muster-Lane", "emergency"), ("Muster-Deadline-Ms", "1")]).await;
     assert_eq!((status, problem["type"].as_str()), (504, Some("urn:muster:problem:deadline-exceeded")), "{problem}");
     assert_eq!(server.service().seats.taken().1, [0; 4], "and it waits no longer");
+    let many = "/v1/units?kind=car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,\
+                car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,car,\
+                car,car,car,car,car,car,car";
+    let (status, _, problem) = ask(http, many, &[]).await;
+    assert_eq!((status, &problem["field"], &problem["value"]), (400, &"kind".into(), &"65".into()), "{problem}");
     let (status, _, problem) = ask(http, NEAREST, &[("Muster-Lane", "urgent")]).await;
     assert_eq!((status, &problem["field"], &problem["value"]), (400, &"Muster-Lane".into(), &"urgent".into()));
     drop(seats);

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -7,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use geodesy::Datum;
 use model::{DeviceId, OrganisationName, Status, Unit, UnitKind, UnitName, limits};
-use query::Class;
+use query::{Class, QueryError};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -94,9 +95,9 @@ pub(crate) async fn list(
     patience: Patience,
     params: Params,
 ) -> Result<Response, Problem> {
-    let request = patience.request(&service, Class::Within);
+    let request = patience.request(&service, Class::List);
     let page = understood(&service, request, Page::of(params))?;
-    let (answer, sending) = service.search(request, |_| Ok(page.collect(&service)), whole::<Collection>()).await?;
+    let (answer, sending) = service.search(request, |left| page.collect(&service, left), whole::<Collection>()).await?;
     Ok(sent(&answer, sending))
 }
 
@@ -128,24 +129,30 @@ impl Page {
             && (self.organisations.is_empty() || in_organisation())
     }
 
-    fn collect(&self, service: &Service) -> Collection {
+    /// The page, if it is made within `left`. The clock is looked at once for each page of the roster.
+    fn collect(&self, service: &Service, left: Duration) -> Result<Collection, QueryError> {
+        let until = service.seats.now().saturating_add(left);
         let live = service.engine.live();
         let maker = Maker::new(service, live.now(), Datum::Wgs84);
-        let (mut features, mut after) = (Vec::new(), self.after.clone());
+        let (mut features, mut after, mut examined) = (Vec::new(), self.after.clone(), 0);
         loop {
+            if service.seats.now() >= until {
+                return Err(QueryError::DeadlineExceeded { examined });
+            }
             let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
             let Some(last) = page.last() else { break };
             after = Some(last.unit.name.clone());
+            examined += page.len() as u64;
             for view in page.iter().filter(|view| self.has(&view.unit)) {
                 if features.len() == self.limit {
                     let last: Option<&Feature> = features.last();
                     let next = last.map(|feature| feature.name().to_owned());
-                    return maker.collection(features, next);
+                    return Ok(maker.collection(features, next));
                 }
                 features.push(maker.feature(view, None));
             }
         }
-        maker.collection(features, None)
+        Ok(maker.collection(features, None))
     }
 }
 
@@ -215,4 +222,36 @@ pub(crate) async fn delete(
 
 fn unknown(name: &UnitName) -> Problem {
     Problem::not_found(format!("there is no unit `{name}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use crate::config::{Config, Data};
+
+    #[tokio::test]
+    async fn a_list_that_is_not_made_in_the_time_left_is_out_of_time() {
+        let config = Config { http: "127.0.0.1:0".parse().unwrap(), grpc: None, data: Data::Off, ..Config::default() };
+        let server = Server::start(&config).await.unwrap();
+        let unit = UnitBody::default().checked(name_of("a").unwrap()).unwrap().0;
+        server.enrol(unit, &[]).unwrap();
+        let page = Page { kinds: Vec::new(), organisations: Vec::new(), limit: 1_000, after: None };
+        let late = page.collect(server.service(), Duration::ZERO).err();
+        assert_eq!(late, Some(QueryError::DeadlineExceeded { examined: 0 }));
+        assert!(page.collect(server.service(), limits::DEADLINE_MAX).is_ok());
+        server.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_retired_unit_is_not_counted_as_on_the_map() {
+        let config = Config { http: "127.0.0.1:0".parse().unwrap(), grpc: None, data: Data::Off, ..Config::default() };
+        let server = Server::start(&config).await.unwrap();
+        for name in ["a", "b"] {
+            server.enrol(UnitBody::default().checked(name_of(name).unwrap()).unwrap().0, &[]).unwrap();
+        }
+        assert!(server.service().engine.retire(&name_of("a").unwrap()));
+        assert_eq!(server.service().engine.live().roster().len(), 1);
+        server.stop().await;
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Error;
 use std::sync::Arc;
 
+use hdrhistogram::Histogram;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -13,9 +14,10 @@ use query::{Class, Lane};
 use crate::figures::{Outcome, QueryFigures, Stage};
 use crate::seats::Seats;
 
-/// Upper ends of the buckets in nanoseconds: 50 us to 1.6 s, doubling.
+/// Upper ends of the buckets: 51.2 us to 1.7 s, doubling, so that each is the end of a step of the histogram too and no time is
+/// counted on both sides.
 const BUCKETS: u32 = 16;
-const FIRST_BUCKET_NS: u64 = 50_000;
+const FIRST_BUCKET_NS: u64 = 51_200;
 
 pub(super) struct QueryCollector {
     pub(super) figures: Arc<QueryFigures>,
@@ -122,26 +124,54 @@ impl QueryCollector {
     }
 
     fn times(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), Error> {
-        let help = "Time of kept queries. whole: request read to search done; of it queue and search; send: after it";
+        let help = "Time of queries. whole: request read to search done, of it queue and search, all three of kept ones; \
+                    send: search done until the answer is made (gRPC) or its connection has taken it (HTTP), kept and degraded";
         let mut family = encoder.encode_descriptor("query_seconds", help, None, MetricType::Histogram)?;
         for (class, lane) in self.used() {
             for stage in Stage::ALL {
                 let histogram = self.figures.histogram(class, lane, stage);
-                let (mut buckets, mut from_ns) = (Vec::new(), 0);
-                for bucket in 0..BUCKETS {
-                    let to_ns = FIRST_BUCKET_NS << bucket;
-                    buckets.push((to_ns as f64 / 1e9, histogram.count_between(from_ns, to_ns - 1)));
-                    from_ns = to_ns;
-                }
-                // A time that shares a step of the histogram with the end of a bucket may be counted on both sides of it.
-                let counted: u64 = buckets.iter().map(|(_, count)| count).sum();
-                buckets.push((f64::MAX, histogram.len().saturating_sub(counted)));
-                let total = buckets.iter().map(|(_, count)| count).sum();
+                let buckets = buckets(&histogram);
+                let total = histogram.len();
                 let labels = Took { class: class.as_str(), lane: lane.as_str(), stage: stage.as_str() };
                 let sum = histogram.mean() * histogram.len() as f64 / 1e9;
                 family.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, total, &buckets, None)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Upper end in seconds, and how many; the last one has no end.
+fn buckets(histogram: &Histogram<u32>) -> Vec<(f64, u64)> {
+    let (mut buckets, mut from_ns) = (Vec::new(), 0);
+    for bucket in 0..BUCKETS {
+        let to_ns = FIRST_BUCKET_NS << bucket;
+        buckets.push((to_ns as f64 / 1e9, histogram.count_between(from_ns, to_ns - 1)));
+        from_ns = to_ns;
+    }
+    let counted: u64 = buckets.iter().map(|(_, count)| count).sum();
+    buckets.push((f64::MAX, histogram.len() - counted));
+    buckets
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn each_time_is_counted_in_the_one_bucket_that_has_it() {
+        let ends: Vec<u64> = (0..BUCKETS).map(|bucket| FIRST_BUCKET_NS << bucket).collect();
+        for (at, end_ns) in ends.iter().enumerate() {
+            let figures = QueryFigures::default();
+            for ns in [end_ns - 1, *end_ns] {
+                figures.took(Class::Nearest, Lane::Map, &[(Stage::Search, Duration::from_nanos(ns))]);
+            }
+            let counts = buckets(&figures.histogram(Class::Nearest, Lane::Map, Stage::Search));
+            let counted: Vec<usize> =
+                counts.iter().enumerate().filter(|(_, one)| one.1 == 1).map(|one| one.0).collect();
+            assert_eq!(counted, [at, at + 1], "{end_ns} ns: {counts:?}");
+        }
     }
 }
