@@ -347,10 +347,15 @@ fn listeners(settings: Vec<ListenSetting>, origin: &Origin) -> Result<Vec<Listen
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     fn file(text: &str) -> Result<Config, ConfigError> {
-        let folder = std::env::temp_dir().join(format!("muster-config-{}-{}", std::process::id(), text.len()));
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        // Tests run at the same time: texts of equal length once shared a folder, and one test removed the file of the other.
+        let number = FILES.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("muster-config-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let path = folder.join("muster.toml");
         std::fs::write(&path, text).unwrap();
