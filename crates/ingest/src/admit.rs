@@ -1,6 +1,7 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Binding, DeviceId, DeviceSignal, Flags, Heard, Press, SignalKind, Timestamp, What};
+use model::{Binding, DeviceId, Flags, Heard, Press, SignalKind, Timestamp, What};
 use wire::{Decoded, Reply, proto};
 
 use crate::{Counters, Intake, NotSettled};
@@ -87,6 +88,11 @@ impl<I: Intake> Admitter<I> {
         Self { intake, counters, protocol, last: None, numbered: Vec::new() }
     }
 
+    /// Forgets whom the session's numbers were of, where the session forgets its numbers.
+    pub fn forget_numbers(&mut self) {
+        self.numbered = Vec::new();
+    }
+
     /// Adds to `admission` what becomes of what a frame said. Emergencies ring before anything is refused. `devices` are those that
     /// the session has numbered.
     pub fn admit(
@@ -97,9 +103,7 @@ impl<I: Intake> Admitter<I> {
         admission: &mut Admission,
     ) {
         self.counters.decoded(self.protocol, decoded.reports.len() + decoded.faults.len());
-        for signal in &decoded.signals {
-            self.ring(signal, decoded, devices, received);
-        }
+        self.ring(decoded, devices, received);
         let refused_before = admission.refusals.len();
         for (place, fault) in decoded.faults.drain(..) {
             self.refuse(admission, place, fault.reason(), fault.to_string());
@@ -146,19 +150,22 @@ impl<I: Intake> Admitter<I> {
         admission.reports += admission.heard.len() - taken_before;
     }
 
-    fn ring(&self, signal: &DeviceSignal, decoded: &Decoded, devices: &[Option<DeviceId>], received_at: Timestamp) {
-        let (SignalKind::Emergency { delayed }, Some(device)) = (signal.kind, &signal.device) else { return };
-        let of_device = |(at, report): &(usize, &model::PositionReport)| {
-            report.valid && report.flags.contains(Flags::EMERGENCY) && decoded.device_of(*at, devices) == Some(device)
-        };
-        let report = decoded.reports.iter().enumerate().find(of_device);
-        self.intake.ring(Press {
-            device: device.clone(),
-            pressed_at: signal.time,
-            received_at,
-            is_delayed: delayed,
-            place: report.map(|(_, report)| (report.position, report.time.unwrap_or(received_at))),
-        });
+    /// Rings for each button of a frame, with the first place that its device sent with the button pressed.
+    fn ring(&self, decoded: &Decoded, devices: &[Option<DeviceId>], received_at: Timestamp) {
+        let mut places = None;
+        for signal in &decoded.signals {
+            let (SignalKind::Emergency { delayed }, Some(device)) = (signal.kind, &signal.device) else { continue };
+            // Made once, since a batch may hold as many buttons as reports; and only then, since most hold none.
+            let places = places.get_or_insert_with(|| pressed_places(decoded, devices));
+            let report = places.get(device).and_then(|at| decoded.reports.get(*at));
+            self.intake.ring(Press {
+                device: device.clone(),
+                pressed_at: signal.time,
+                received_at,
+                is_delayed: delayed,
+                place: report.map(|report| (report.position, report.time.unwrap_or(received_at))),
+            });
+        }
     }
 
     /// A frame with a place has made contact by it; only others need a signal of their own.
@@ -210,6 +217,20 @@ impl<I: Intake> Admitter<I> {
         self.counters.refused(self.protocol, reason, 1);
         admission.refusals.push(Refusal { place, reason, detail });
     }
+}
+
+/// The first valid report of each device that was sent with its button pressed.
+fn pressed_places<'a>(decoded: &'a Decoded, devices: &'a [Option<DeviceId>]) -> HashMap<&'a DeviceId, usize> {
+    let mut places = HashMap::new();
+    for (at, report) in decoded.reports.iter().enumerate() {
+        if report.valid
+            && report.flags.contains(Flags::EMERGENCY)
+            && let Some(device) = decoded.device_of(at, devices)
+        {
+            places.entry(device).or_insert(at);
+        }
+    }
+    places
 }
 
 fn answer_of(reply: Reply, is_known: bool, has_to_be_stored: bool, refusals: &[Refusal]) -> Answer {

@@ -46,6 +46,13 @@ impl<I: Intake> Session<I> {
         self.decoded.number.take()
     }
 
+    /// Ends a datagram: the devices that it numbered are forgotten, with the memory that it took.
+    pub fn forget_numbers(&mut self) {
+        self.decoder.forget_numbers();
+        self.admitter.forget_numbers();
+        self.decoded = Decoded::default();
+    }
+
     /// What to send before the connection is closed, when it cannot be followed after the frame that was taken last; gives it once.
     pub fn take_last_word(&mut self) -> Option<Vec<u8>> {
         self.decoded.last_word.take()

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest::{Counters, Gaps, Intake, NotSettled, QueueFull, SessionLimits, Setting, listen_stream};
+use ingest::{Counters, Gaps, Intake, NotSettled, QueueFull, SessionLimits, Setting, listen_datagrams, listen_stream};
 use model::limits::{BATCH_REPORTS_MAX, ENGINE_BATCH_MAX};
 use model::{Binding, Clock, DeviceHandle, DeviceId, Heard, Press, Timestamp, UnitHandle};
 use prost::Message as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use wire::proto::{ColumnarBatch, GatewayDown, GatewayUp, gateway_down, gateway_up};
 
@@ -168,4 +168,22 @@ async fn a_batch_to_the_engine_is_bounded() {
         reports += batch.len();
     }
     assert_eq!(reports, FRAMES * BATCH_REPORTS_MAX);
+}
+
+/// A datagram of the same sender named `cot:2` before, or was lost, or came late: numbers went on from there, and a place of one unit
+/// was shown as that of another.
+#[tokio::test]
+async fn over_udp_a_number_is_of_its_own_datagram() {
+    let (setting, mut handed_over) = setting();
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let gateway = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    gateway.connect(server.local_addr().unwrap()).await.unwrap();
+    tokio::spawn(listen_datagrams(server, wire::protocol("muster").unwrap(), setting));
+    let mut units_of = async |batch| {
+        gateway.send(&up(batch).encode_to_vec()).await.unwrap();
+        units(&handed_over.recv().await.unwrap())
+    };
+    assert_eq!(units_of(columns(1, &["cot:1", "cot:2"], &[0, 1])).await, [1, 2]);
+    assert_eq!(units_of(columns(2, &["cot:3"], &[0])).await, [3], "also where a number was looked up before");
+    assert_eq!(units_of(columns(3, &[], &[0, 1, 2])).await, [0; 0], "refused, not taken for another");
 }

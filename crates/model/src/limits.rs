@@ -36,6 +36,8 @@ pub const NEAREST_K_MAX: usize = 1_000;
 pub const UNITS_MAX: usize = 4_000_000;
 /// Most connections of one listener.
 pub const CONNECTIONS_MAX: usize = 8_000;
+/// Most device names that one connection may introduce by columnar batches; the stream ends with one more.
+pub const SESSION_DEVICES_MAX: usize = 65_536;
 /// Most answers that one connection may wait for before its socket is no longer read.
 pub const UNSETTLED_FRAMES_MAX: usize = 256;
 /// Batches that may wait for the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.
@@ -44,6 +46,8 @@ pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
 pub const BATCH_BUFFERS_MAX: usize = 64;
 /// Senders that a UDP listener remembers at once.
 pub const UDP_SESSIONS_MAX: usize = 65_536;
+/// When they are so many, silent ones are looked for no more often than this.
+pub const UDP_SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Senders whose frame numbers are remembered at once, over all UDP listeners; beyond it the one heard longest ago is
 /// forgotten and that is counted.
 pub const GAP_SENDERS_MAX: usize = 65_536;

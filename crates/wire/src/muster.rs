@@ -8,7 +8,7 @@
 mod columns;
 mod row;
 
-use model::limits::{BATCH_REPORTS_MAX, MUSTER_FRAME_BYTES_MAX};
+use model::limits::{BATCH_REPORTS_MAX, MUSTER_FRAME_BYTES_MAX, SESSION_DEVICES_MAX};
 use model::{DeviceId, DeviceSignal, Flags, PositionReport, SenderName, SignalKind, Timestamp};
 use prost::Message as _;
 
@@ -28,8 +28,6 @@ pub const PROTOCOL: Protocol = Protocol {
     decoder: || Box::new(Session::default()),
 };
 
-/// Most device names that one connection may introduce by columnar batches.
-const SESSION_DEVICES_MAX: usize = 1 << 20;
 /// The kind of a columnar batch.
 const COLUMNAR_BATCH: &str = "columnar_batch";
 
@@ -181,8 +179,9 @@ impl Session {
         let count = batch.device_index.len();
         limit_reports(count)?;
         let columns = Columns::new(batch, count)?;
-        if self.devices.len().saturating_add(batch.new_devices.len()) > SESSION_DEVICES_MAX {
-            return Err(DecodeError::out_of_range("new_devices", batch.new_devices.len()));
+        let devices = self.devices.len().saturating_add(batch.new_devices.len());
+        if devices > SESSION_DEVICES_MAX {
+            return Err(DecodeError::out_of_range("new_devices", devices));
         }
         self.devices.extend(batch.new_devices.iter().map(|name| device(name).ok()));
         self.rows(columns, decoded);

@@ -80,8 +80,8 @@ impl Gateway {
             batch_sequence: 1,
             new_devices: new_devices.iter().map(ToString::to_string).collect(),
             device_index: device_index.to_vec(),
-            lat_e7_delta: vec![1_000_000; count],
-            lon_e7_delta: vec![1_000_000; count],
+            lat_e7_delta: vec![100_000; count],
+            lon_e7_delta: vec![100_000; count],
             flags: flags.to_vec(),
             ..proto::ColumnarBatch::default()
         };
@@ -147,7 +147,22 @@ fn a_button_in_a_batch_rings_with_the_place_of_its_own_device() {
     let presses = std::mem::take(&mut *gateway.roster.presses.lock().unwrap());
     assert_eq!(presses.len(), 1, "an unknown device rings all the same");
     assert_eq!(presses[0].device.as_str(), "cot:new");
-    assert_eq!(presses[0].place.map(|(position, _)| position.lat_e7()), Some(3_000_000));
+    assert_eq!(presses[0].place.map(|(position, _)| position.lat_e7()), Some(300_000));
+}
+
+#[test]
+fn each_button_rings_with_the_first_place_of_its_device_however_many_there_are() {
+    let mut gateway = Gateway::new();
+    let devices = (0..2_048).map(|number| format!("cot:{number}")).collect::<Vec<_>>();
+    let names = devices.iter().map(String::as_str).collect::<Vec<_>>();
+    // Each device reports twice; without a fix there is no place, so the second report of the first device counts.
+    let index = (0..2_048).chain(0..2_048).collect::<Vec<_>>();
+    let flags = index.iter().enumerate().map(|(at, _)| if at == 0 { 3 } else { 2 }).collect::<Vec<_>>();
+    gateway.columns(&names, &index, &flags);
+    let presses = std::mem::take(&mut *gateway.roster.presses.lock().unwrap());
+    let places = presses.iter().map(|press| press.place.unwrap().0.lat_e7() / 100_000).collect::<Vec<_>>();
+    let first = std::iter::once(2_049).chain(2..=2_048).collect::<Vec<_>>();
+    assert_eq!(places, [first.clone(), first].concat());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use model::Timestamp;
+use model::limits::SESSION_DEVICES_MAX;
 use prost::Message as _;
 use tokio::net::TcpStream;
 use wire::proto::{ColumnarBatch, GatewayDown, GatewayUp, gateway_down, gateway_up};
@@ -19,7 +20,7 @@ use super::schedule::Due;
 use super::{ANSWERS_GRACE, Class, Course, Driven, Fleet, GeneratorThread, Ledger, LoadError, LoadPlan, Schedule};
 use crate::terminals::muster::next_answer;
 
-/// Connections, each with the units of its own.
+/// Connections, each with the units of its own; more where one may not name them all.
 const GATEWAYS: usize = 4;
 /// Bytes that may wait on one connection; a batch beyond it is not sent, and counted.
 const OUT_BYTES_MAX: usize = 16 << 20;
@@ -119,7 +120,7 @@ pub(super) async fn drive(plan: LoadPlan, fleet: Arc<Fleet>, course: Arc<Course>
     let what = "a muster listener on TCP";
     let address = plan.reports_to.ok_or(LoadError::NoAddress { class: Class::Reports, what })?;
     let mut gateways = Vec::new();
-    let count = GATEWAYS.min(fleet.units());
+    let count = GATEWAYS.max(fleet.units().div_ceil(SESSION_DEVICES_MAX)).min(fleet.units());
     for first in 0..count {
         let stream = TcpStream::connect(address).await.and_then(|stream| stream.set_nodelay(true).map(|()| stream));
         let stream = stream.map_err(|source| LoadError::Socket { what: "muster listener", address, source })?;
@@ -285,18 +286,25 @@ impl Reader {
 /// # Errors
 /// [`LoadError::Socket`] when the connection cannot be made or ends before the last acknowledgement.
 pub fn introduce(address: SocketAddr, fleet: &Fleet) -> Result<u64, LoadError> {
+    let connections = fleet.units().div_ceil(SESSION_DEVICES_MAX);
+    (0..connections).map(|first| introduce_each(address, fleet, first, connections)).sum()
+}
+
+/// The same for the unit `first` and the others at `step`, on one connection.
+fn introduce_each(address: SocketAddr, fleet: &Fleet, first: usize, step: usize) -> Result<u64, LoadError> {
     let failed = |source| LoadError::Socket { what: "muster listener", address, source };
     let mut stream = std::net::TcpStream::connect(address).map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).map_err(failed)?;
-    let mut sender = Sender::new(fleet, 0, 1);
-    let batches = fleet.units().div_ceil(INTRODUCED_BATCH);
+    let mut sender = Sender::new(fleet, first, step);
+    let units = sender.members;
+    let batches = units.div_ceil(INTRODUCED_BATCH);
     let (mut sent, mut settled, mut refused) = (0, 0, 0);
     let (mut out, mut inbox, mut bytes) = (BytesMut::new(), BytesMut::new(), [0; 4_096]);
     while settled < batches {
         while sent < batches && sent - settled < INTRODUCED_AHEAD {
             out.clear();
-            let count = INTRODUCED_BATCH.min(fleet.units() - sent * INTRODUCED_BATCH);
+            let count = INTRODUCED_BATCH.min(units - sent * INTRODUCED_BATCH);
             sender.batch(fleet, Duration::ZERO, super::unix_now(), count, &mut out);
             stream.write_all(&out).map_err(failed)?;
             sent += 1;

@@ -117,3 +117,19 @@ fn a_stream_ends_with_a_batch_that_is_refused_as_a_whole() {
     assert!(Session::default().decode(&up(gateway_up::Payload::Presence(presence)), &CONTEXT, &mut decoded).is_err());
     assert_eq!(decoded.last_word, None);
 }
+
+#[test]
+fn a_session_numbers_so_many_devices_and_no_more() {
+    let mut session = Session::default();
+    let mut introduce = |devices: usize| {
+        let new_devices = vec!["cot:a".to_owned(); devices];
+        let batch = proto::ColumnarBatch { new_devices, ..Default::default() };
+        decode(&mut session, gateway_up::Payload::Columns(batch)).map(drop)
+    };
+    let step = 4_096;
+    for _ in 0..SESSION_DEVICES_MAX / step {
+        introduce(step).unwrap();
+    }
+    introduce(0).unwrap();
+    assert_eq!(introduce(1).unwrap_err().to_string(), "`new_devices` is 65537, out of range");
+}
