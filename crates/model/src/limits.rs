@@ -19,6 +19,12 @@ pub const GRPC_BYTES_MAX: usize = 1024 * 1024;
 pub const GRPC_STREAM_WINDOW_BYTES: u32 = 1 << 20;
 /// Bytes that all streams of a gRPC connection together may send ahead.
 pub const GRPC_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// Most gRPC calls of one connection at once.
+pub const GRPC_STREAMS_MAX: u32 = 1_024;
+/// A gRPC connection that is silent for so long is asked for a sign of life.
+pub const GRPC_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// One that gives none for so long is closed.
+pub const GRPC_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Longest device, unit or organisation name, in bytes.
 pub const NAME_BYTES_MAX: usize = 96;
 /// Most different capability words in one server.

@@ -33,13 +33,16 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .build_v1()
         .expect("the descriptors were made by the build");
-    let gateways = gateways::Gateways { service: Arc::clone(&service), stopped: stopped.clone() };
+    let gateways = gateways::Gateways::new(Arc::clone(&service), stopped.clone());
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
     let served = Server::builder()
         .initial_stream_window_size(limits::GRPC_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::GRPC_CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(limits::GRPC_STREAMS_MAX)
+        .http2_keepalive_interval(Some(limits::GRPC_KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(limits::GRPC_KEEPALIVE_TIMEOUT))
         .add_service(health)
         .add_service(reflection)
         .add_service(IngestServer::new(gateways).max_decoding_message_size(limit))

@@ -2,7 +2,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use ingest::{Admission, Admitter, Intake, NotSettled};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
@@ -20,8 +20,17 @@ const PROTOCOL: &str = "grpc";
 const UNSETTLED_MAX: usize = model::limits::UNSETTLED_FRAMES_MAX;
 
 pub(super) struct Gateways {
-    pub(super) service: Arc<Service>,
-    pub(super) stopped: watch::Receiver<bool>,
+    service: Arc<Service>,
+    stopped: watch::Receiver<bool>,
+    /// For so many streams at once as a listener has connections: each remembers names.
+    room: Arc<Semaphore>,
+}
+
+impl Gateways {
+    pub(super) fn new(service: Arc<Service>, stopped: watch::Receiver<bool>) -> Self {
+        let room = Arc::new(Semaphore::new(service.setting.limits.connections_max));
+        Self { service, stopped, room }
+    }
 }
 
 /// An acknowledgement that waits for its settlement.
@@ -32,6 +41,10 @@ impl Ingest for Gateways {
     type ConnectStream = Pin<Box<dyn Stream<Item = Result<GatewayDown, Status>> + Send>>;
 
     async fn connect(&self, request: Request<Streaming<GatewayUp>>) -> Result<Response<Self::ConnectStream>, Status> {
+        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+            self.service.setting.counters.turned_away(PROTOCOL, "connections_max");
+            return Err(Status::resource_exhausted("too many gateways are connected"));
+        };
         let (waiting, due) = mpsc::channel::<Result<Waiting, Status>>(UNSETTLED_MAX);
         let stream = GatewayStream::new(&self.service);
         let mut stopped = self.stopped.clone();
@@ -42,6 +55,7 @@ impl Ingest for Gateways {
                     let _ = waiting.send(Err(Status::unavailable("the server is stopping"))).await;
                 }
             }
+            drop(place);
         });
         let acks = ReceiverStream::new(due).then(|waiting| async {
             let (settlement, ack) = waiting?;

@@ -224,3 +224,18 @@ async fn a_burst_of_a_thousand_questions_is_answered_with_few_writes_and_in_orde
     assert!(writes <= 4, "{writes} writes");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_gateway_beyond_the_limit_of_connections_is_turned_away() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let config = Config { http: any, grpc: Some(any), connections_max: 1, data: Data::Off, ..Config::default() };
+    let server = Server::start(&config).await.unwrap();
+    let url = format!("http://{}", server.addresses().grpc.unwrap());
+    let channel = Channel::from_shared(url).unwrap().connect().await.unwrap();
+    let mut ingest = IngestClient::new(channel);
+    let first = ingest.connect(tokio_stream::pending()).await.unwrap();
+    let second = ingest.connect(tokio_stream::pending()).await.unwrap_err();
+    assert_eq!(second.code(), tonic::Code::ResourceExhausted);
+    drop(first);
+    server.stop().await;
+}
