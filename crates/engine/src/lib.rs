@@ -18,7 +18,7 @@ pub use compact::Retention;
 pub use emergency::{Emergencies, Emergency};
 pub use live::{Live, UnitView};
 pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover};
-pub use roster::{Roster, RosterError};
+pub use roster::{Look, Roster, RosterError};
 pub use settle::{Settlement, Unsettled};
 pub use state::{Effect, State};
 pub use writer::Full;

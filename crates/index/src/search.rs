@@ -90,6 +90,8 @@ impl LiveIndex {
 
 /// Children of a node of the directory.
 const CHILDREN_MAX: usize = <Wide as rstar::RTreeParams>::MAX_SIZE;
+/// From so many units shown on, a search is a long one.
+const LONG_FROM: usize = 256;
 /// From so many rows within the bound on, the nearest are shown first, since they narrow the bound for the others.
 const SORTED_FROM: usize = 8;
 
@@ -134,6 +136,15 @@ impl<'a> Once<'a> {
     fn follow(&mut self) {
         if self.shared.moves.follow(&mut self.mark, &mut self.moved) == Err(TooMany) {
             self.has_too_many = true;
+        }
+    }
+
+    /// A search that has shown many units looks at slots mostly, as where a city fell silent: asks memory for all of a bucket's
+    /// before the first is read.
+    #[inline]
+    fn ask_ahead(&self, units: impl Iterator<Item = UnitHandle>) {
+        if self.shown.len() > LONG_FROM {
+            std::hint::black_box(units.fold(0, |all, unit| all ^ self.shared.slots.touch(unit)));
         }
     }
 
@@ -269,6 +280,7 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
         if count > SORTED_FROM {
             near.sort_unstable();
         }
+        self.once.ask_ahead(near.iter().map(|key| bucket.digest(*key as u32 as usize).unit()));
         for key in near {
             let square_m2 = f32::from_bits((*key >> 32) as u32);
             if square_m2 <= Flat::square_bound_m2(self.bound_m) {
@@ -279,6 +291,7 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     }
 
     fn far_rows(&mut self, bucket: &Bucket) -> Result<(), E> {
+        self.once.ask_ahead((0..self.places.len).map(|at| bucket.digest(at).unit()));
         for at in 0..self.places.len {
             let reach = self.vantage.reach(position(self.places.bits[at]));
             if reach.least_m <= self.bound_m {
@@ -340,6 +353,9 @@ where
             let overlap = tile.as_ref().map_or(Ok(Overlap::Some), &mut self.overlap)?;
             if overlap != Overlap::None && bucket.len() > 0 {
                 bucket.copy_to(&mut self.places);
+                if overlap == Overlap::All {
+                    self.once.ask_ahead((0..self.places.len).map(|at| bucket.digest(at).unit()));
+                }
                 for at in 0..self.places.len {
                     let (position, digest) = (position(self.places.bits[at]), bucket.digest(at));
                     // It may have left the tile since the tile was read.

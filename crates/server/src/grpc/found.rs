@@ -1,24 +1,29 @@
 //! Units as gRPC answers show them.
 
-use engine::UnitView;
-use model::{Status, Timestamp};
+use engine::Look;
+use index::Slot;
+use model::{Status, Timestamp, UnitHandle};
 use wire::proto;
 
 use crate::http::ages_of;
-use crate::run::Service;
 
-pub(super) fn found(
-    service: &Service,
-    view: &UnitView,
-    as_of: Timestamp,
-    distance_and_bearing: Option<(f64, f64)>,
-) -> proto::FoundUnit {
-    let (unit, slot) = (&view.unit, &view.slot);
+/// A unit of an answer, with its distance and bearing where a place was asked for.
+pub(super) type Row = (UnitHandle, Slot, Option<(f64, f64)>);
+
+/// The units of an answer, by one look into the roster.
+pub(super) fn units(look: &Look<'_>, rows: &[Row], as_of: Timestamp) -> Vec<proto::FoundUnit> {
+    look.ask_for(rows.iter().map(|(unit, ..)| *unit));
+    rows.iter().filter_map(|row| found(look, row, as_of)).collect()
+}
+
+fn found(look: &Look<'_>, row: &Row, as_of: Timestamp) -> Option<proto::FoundUnit> {
+    let (handle, slot, distance_and_bearing) = row;
+    let unit = look.unit(*handle)?;
     let fix = slot.fix.as_ref();
     let ages = ages_of(slot, as_of);
-    let source = fix.and_then(|fix| service.engine.live().roster().device(fix.source));
+    let source = fix.and_then(|fix| look.device(fix.source));
     let altitude = fix.and_then(|fix| fix.altitude);
-    proto::FoundUnit {
+    Some(proto::FoundUnit {
         unit: unit.name.to_string(),
         kind: unit.kind.as_str().to_owned(),
         status: status(unit.status).into(),
@@ -38,7 +43,7 @@ pub(super) fn found(
         altitude_ref: altitude.map_or(proto::AltitudeRef::Unspecified, |altitude| reference(altitude.reference)).into(),
         flags: fix.map(|fix| fix.flags.words().map(String::from).collect()).unwrap_or_default(),
         time_basis: fix.map_or(proto::TimeBasis::Unspecified, |fix| basis(fix.time_basis)).into(),
-    }
+    })
 }
 
 const fn status(status: Status) -> proto::UnitStatus {

@@ -3,7 +3,6 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use engine::UnitView;
 use geodesy::{Area, Vertex};
 use model::{Position, UnitName, limits};
 use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, WithinAsk};
@@ -13,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 use wire::proto::{self, within_request};
 
 use super::ahead::Answers;
-use super::found::found;
+use super::found::units;
 use super::stubs::query_server::Query;
 use crate::figures::Outcome;
 use crate::run::Service;
@@ -138,12 +137,10 @@ async fn nearest(
     let search = |left| live.nearest(&ask, left).map(Found::from);
     let (answer, sending) = service.search(request, search, degraded).await.map_err(unanswered)?;
     let (searched_m, answer) = (answer.searched_m, answer.nearest);
-    let units = answer.found.iter().filter_map(|one| {
-        let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
-        Some(found(service, &view, answer.as_of, Some((one.distance_m, one.bearing_deg))))
-    });
+    let rows: Vec<_> =
+        answer.found.iter().map(|one| (one.unit, one.slot, Some((one.distance_m, one.bearing_deg)))).collect();
     let response = proto::NearestResponse {
-        units: units.collect(),
+        units: units(&live.roster().look(), &rows, answer.as_of),
         omitted: omitted(&answer.omitted),
         as_of_ms: answer.as_of.unix_ms(),
         degraded: searched_m.is_some(),
@@ -177,12 +174,10 @@ async fn within(
     let live = service.engine.live();
     let (answer, sending) =
         service.search(request, |left| live.within(&ask, left), whole::<query::Within>()).await.map_err(unanswered)?;
-    let units = answer.found.iter().filter_map(|one| {
-        let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
-        Some(found(service, &view, answer.as_of, one.distance_m.zip(one.bearing_deg)))
-    });
+    let rows: Vec<_> =
+        answer.found.iter().map(|one| (one.unit, one.slot, one.distance_m.zip(one.bearing_deg))).collect();
     let response = proto::WithinResponse {
-        units: units.collect(),
+        units: units(&live.roster().look(), &rows, answer.as_of),
         omitted: omitted(&answer.omitted),
         as_of_ms: answer.as_of.unix_ms(),
         next: answer.next.map(|name| name.to_string()).unwrap_or_default(),
