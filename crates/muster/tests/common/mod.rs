@@ -119,6 +119,13 @@ impl Terminal {
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
     }
+
+    /// Everything that comes until the server closes the connection.
+    pub(crate) fn last_words(&mut self) -> Vec<u8> {
+        let mut words = Vec::new();
+        self.0.read_to_end(&mut words).expect("the server closes the connection");
+        words
+    }
 }
 
 pub(crate) fn hex(text: &str) -> Vec<u8> {
