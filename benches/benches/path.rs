@@ -23,7 +23,7 @@ use wire::proto::{ColumnarBatch, GatewayDown, GatewayUp, Report, ReportBatch, ga
 
 const ROUNDS: usize = 7;
 /// Devices of the one gateway, each carried by its own unit.
-const DEVICES: usize = 100_000;
+const DEVICES: usize = 60_000;
 /// Reports of one round, twice around the fleet.
 const REPORTS: usize = 2 * DEVICES;
 /// What a connection of the server reads at once, in bytes.
