@@ -5,7 +5,7 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 use index::UnitTraits;
 use journal::{Enrolment, Entry};
-use model::limits::{CAPABILITIES_MAX, PENDING_CHANGES_MAX, UNITS_MAX};
+use model::limits::{CAPABILITIES_MAX, DEVICES_PER_CHANGE_MAX, PENDING_CHANGES_MAX, UNITS_MAX};
 use model::{
     Binding, Capabilities, DeviceHandle, DeviceId, OrganisationHandle, OrganisationName, Unit, UnitHandle, UnitName,
 };
@@ -43,6 +43,14 @@ pub enum RosterError {
     /// [`PENDING_CHANGES_MAX`] changes wait for the journal.
     #[error("the journal does not keep up, or has no room: try again later")]
     TooManyPending,
+    /// More than [`DEVICES_PER_CHANGE_MAX`] devices in one change.
+    #[error(
+        "{devices} devices are more than the {DEVICES_PER_CHANGE_MAX} allowed in one change: give the rest in further ones"
+    )]
+    TooManyDevices {
+        /// How many.
+        devices: usize,
+    },
     /// [`CAPABILITIES_MAX`] words are there.
     #[error("capability {word:?} would be one more than the {CAPABILITIES_MAX} allowed")]
     TooManyCapabilities {
@@ -142,6 +150,9 @@ impl Roster {
         devices: &[DeviceId],
         pending: &Pending,
     ) -> Result<(), RosterError> {
+        if devices.len() > DEVICES_PER_CHANGE_MAX {
+            return Err(RosterError::TooManyDevices { devices: devices.len() });
+        }
         for device in devices {
             let taken = self.devices.get(device).map(|binding| binding.unit).filter(|owner| Some(*owner) != known);
             if let Some(owner) = taken {

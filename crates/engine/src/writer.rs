@@ -15,8 +15,9 @@ use crate::state::{AHEAD, State};
 
 /// Messages taken from the queue at once.
 const MESSAGES_AT_ONCE: usize = 64;
-/// Changes of the roster appended at once: a batch must fit in a quarter of a segment.
-const PENDING_AT_ONCE: usize = 256;
+/// Changes of the roster appended at once: a batch must fit in a quarter of a segment, the smallest of which has 1 MiB. A change
+/// has at most 64 devices and 64 words, some 14 KiB.
+const PENDING_AT_ONCE: usize = 16;
 
 /// There is no room in the engine's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

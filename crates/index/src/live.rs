@@ -50,7 +50,7 @@ impl Change {
 }
 
 /// Where every unit is now. One writer at a time, any number of readers. A reader waits for the stores of one slot and for
-/// nothing else; it sees each unit that has a place exactly once ([`crate::moves`] says why), and each slot whole.
+/// nothing else; it sees each unit that has a place exactly once (`moves.rs` says why), and each slot whole.
 ///
 /// An update is a slot and a row of a bucket: three cache lines. The directory is written when a bucket splits, which
 /// is seldom.

@@ -96,6 +96,8 @@ pub const DEGRADED_UNITS_MAX: u64 = 1_024;
 pub const STREAM_QUESTIONS_MAX: usize = 1_024;
 /// Active emergencies kept at once; they are few, and never dropped below this.
 pub const EMERGENCIES_MAX: usize = 10_000;
+/// Most devices in one change of a unit; more come with further changes.
+pub const DEVICES_PER_CHANGE_MAX: usize = 64;
 /// Bytes of a journal segment, reserved before it is used.
 pub const JOURNAL_SEGMENT_BYTES: u32 = 64 << 20;
 /// How long the first entry of a group commit may wait for others.

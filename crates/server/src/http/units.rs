@@ -33,7 +33,7 @@ pub(crate) struct UnitBody {
     pub(crate) capabilities: Vec<String>,
     /// Left out of default answers.
     pub(crate) covert: bool,
-    /// Devices that it carries, `protocol:id`; they come on top of those it has.
+    /// Devices that it carries, `protocol:id`, at most 64 in one change; they come on top of those it has.
     pub(crate) devices: Vec<String>,
 }
 
@@ -45,6 +45,13 @@ impl UnitBody {
         capabilities.dedup();
         if let Some(word) = capabilities.iter().find(|word| word.is_empty() || word.len() > limits::NAME_BYTES_MAX) {
             return Err(Problem::bad("capabilities", word, "a capability has 1 to 96 bytes"));
+        }
+        if self.devices.len() > limits::DEVICES_PER_CHANGE_MAX {
+            let rule = format!(
+                "one change gives at most {} devices; give the rest in further ones",
+                limits::DEVICES_PER_CHANGE_MAX
+            );
+            return Err(Problem::bad("devices", format!("{} devices", self.devices.len()), rule));
         }
         let device = |id: &String| DeviceId::new(id).map_err(|error| Problem::bad("devices", id, error));
         let unit = Unit {
@@ -229,6 +236,20 @@ mod tests {
     use super::*;
     use crate::Server;
     use crate::config::{Config, Data};
+
+    /// Two such changes were one batch too large for a segment, and ended the writer.
+    #[test]
+    fn a_change_with_too_many_devices_is_refused_by_name() {
+        let of = |devices: usize| UnitBody {
+            devices: (0..devices).map(|number| format!("muster:{number}")).collect(),
+            ..UnitBody::default()
+        };
+        let checked = |devices| of(devices).checked(UnitName::new("car-7").unwrap()).map(|(_, devices)| devices.len());
+        assert_eq!(checked(limits::DEVICES_PER_CHANGE_MAX).ok(), Some(64));
+        let refused = checked(limits::DEVICES_PER_CHANGE_MAX + 1).unwrap_err();
+        let refused = serde_json::to_value(&refused).unwrap();
+        assert_eq!((&refused["status"], &refused["field"]), (&400.into(), &"devices".into()));
+    }
 
     #[tokio::test]
     async fn a_list_that_is_not_made_in_the_time_left_is_out_of_time() {
