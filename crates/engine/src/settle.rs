@@ -14,7 +14,8 @@ pub enum Unsettled {
     /// The engine was stopped.
     #[error("the engine is stopped")]
     Stopped,
-    /// The journal has no room. Nothing of the batch was taken: it may be sent again later.
+    /// The journal has no room. Nothing of the batch was taken, or of one larger than a quarter of a segment perhaps an earlier part:
+    /// it may be sent again later.
     #[error("{reason}; nothing was taken")]
     Full {
         /// What the system says.

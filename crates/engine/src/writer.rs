@@ -9,15 +9,15 @@ use tracing::error;
 use crate::OnJournalFailure;
 use crate::counters::Tally;
 use crate::live::Live;
+use crate::pending::fitting;
 use crate::rules::Outcome;
 use crate::settle::{Settle, Settlement, Settler, Unsettled};
 use crate::state::{AHEAD, State};
 
 /// Messages taken from the queue at once.
 const MESSAGES_AT_ONCE: usize = 64;
-/// Changes of the roster appended at once: a batch must fit in a quarter of a segment, the smallest of which has 1 MiB. A change
-/// has at most 64 devices and 64 words, some 14 KiB.
-const PENDING_AT_ONCE: usize = 16;
+/// Changes of the roster appended at once, if they fit: what finds no room is moved back.
+const PENDING_AT_ONCE: usize = 256;
 
 /// There is no room in the engine's queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +51,6 @@ pub(crate) struct Writer {
     state: State,
     /// For each unit, by number, the entry that put it where it is; 0 when that is not of this run, or is in no log.
     placed_by: Vec<Sequence>,
-    /// Changes of the roster that the journal had no room for, before all others.
-    pending: Vec<Entry>,
     entries: Vec<Entry>,
     changes: Vec<Change>,
     tally: Tally,
@@ -73,7 +71,6 @@ impl Writer {
             storage,
             state,
             placed_by: Vec::new(),
-            pending: Vec::new(),
             entries: Vec::new(),
             changes: Vec::new(),
             tally: Tally::default(),
@@ -86,7 +83,6 @@ impl Writer {
         while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
             self.tell_of_failure();
             // A binding in a message was made before the message: what made it goes first.
-            self.pending.extend(self.live.pending.take());
             let roster = self.store_pending();
             for message in taken.drain(..) {
                 match message {
@@ -98,19 +94,20 @@ impl Writer {
         }
     }
 
-    /// Appends and applies the changes of the roster; those that find no room stay.
+    /// Appends and applies the changes of the roster that wait now; those that find no room stay.
     fn store_pending(&mut self) -> Result<(), Unsettled> {
-        while !self.pending.is_empty() {
-            let some = self.pending.len().min(PENDING_AT_ONCE);
-            let rest = self.pending.split_off(some);
-            match store(self.storage.as_ref(), &self.pending) {
+        let mut left = self.live.pending.len();
+        while left > 0 {
+            let some = self.live.pending.lend(PENDING_AT_ONCE, self.append_bytes_max());
+            match store(self.storage.as_ref(), &some) {
                 Ok(_) => {
-                    let entries = std::mem::replace(&mut self.pending, rest);
-                    entries.iter().for_each(|entry| self.apply(entry, None));
+                    some.iter().for_each(|entry| self.apply(entry, None));
                     self.flush();
+                    self.live.pending.done();
+                    left = left.saturating_sub(some.len());
                 }
                 Err(unsettled) => {
-                    self.pending.extend(rest);
+                    self.live.pending.give_back(some);
                     return Err(unsettled);
                 }
             }
@@ -118,34 +115,60 @@ impl Writer {
         Ok(())
     }
 
+    /// The log takes no more bytes at once.
+    fn append_bytes_max(&self) -> usize {
+        self.storage.as_ref().map_or(usize::MAX, |storage| storage.log.append_bytes_max())
+    }
+
     fn batch(&mut self, heard: Vec<Heard>, settle: Settle, roster: Option<&Unsettled>) {
         self.take(&heard);
         self.live.buffers.give(heard);
+        let mut entries = std::mem::take(&mut self.entries);
         let stored = match roster {
-            Some(unsettled) => Err(unsettled.clone()),
-            None => store(self.storage.as_ref(), &self.entries),
+            Some(unsettled) => self.refuse(&entries, unsettled),
+            None => self.store_and_apply(&mut entries),
         };
-        match stored {
-            Ok(Stored::Upto(last)) => {
-                self.apply_entries(last);
-                match (&self.storage, last) {
-                    (Some(storage), Some(last)) => storage.settler.wait(last, settle),
-                    // Nobody may wait for it any more, here and below.
-                    _ => drop(settle.send(Ok(()))),
+        entries.clear();
+        self.entries = entries;
+        match (&self.storage, stored) {
+            (Some(storage), Ok(Some(last))) => storage.settler.wait(last, settle),
+            // Nobody may wait for it any more, here and below.
+            (_, Ok(_)) => drop(settle.send(Ok(()))),
+            (_, Err(unsettled)) => drop(settle.send(Err(unsettled))),
+        }
+    }
+
+    /// Appends and applies a batch, in as many parts as the log wants; the log holds it up to the sequence returned.
+    fn store_and_apply(&mut self, entries: &mut [Entry]) -> Result<Option<Sequence>, Unsettled> {
+        let (mut at, mut end, bytes_max) = (0, Ok(None), self.append_bytes_max());
+        loop {
+            let rest = &mut entries[at..];
+            let count = fitting(rest.iter(), bytes_max);
+            match store(self.storage.as_ref(), &rest[..count]) {
+                Ok(Stored::Upto(last)) => {
+                    self.apply_entries(&rest[..count], last);
+                    end = end.map(|_| last);
                 }
+                Ok(Stored::No(unsettled)) => {
+                    rest[..count].iter_mut().for_each(mark_not_stored);
+                    self.apply_entries(&rest[..count], None);
+                    end = Err(unsettled);
+                }
+                Err(unsettled) => return self.refuse(rest, &unsettled),
             }
-            Ok(Stored::No(unsettled)) => {
-                self.entries.iter_mut().for_each(mark_not_stored);
-                self.apply_entries(None);
-                let _ = settle.send(Err(unsettled));
-            }
-            Err(unsettled) => {
-                let is_report = |entry: &&Entry| matches!(entry, Entry::Heard(Heard { what: What::Report(_), .. }));
-                self.live.counters.unstored(self.entries.iter().filter(is_report).count());
-                self.entries.clear();
-                let _ = settle.send(Err(unsettled));
+            at += count;
+            if at == entries.len() {
+                self.live.counters.batch();
+                return end;
             }
         }
+    }
+
+    /// Counts what is neither stored nor applied.
+    fn refuse(&self, entries: &[Entry], unsettled: &Unsettled) -> Result<Option<Sequence>, Unsettled> {
+        let is_report = |entry: &&Entry| matches!(entry, Entry::Heard(Heard { what: What::Report(_), .. }));
+        self.live.counters.unstored(entries.iter().filter(is_report).count());
+        Err(unsettled.clone())
     }
 
     /// Makes entries of what was heard of units that are on the map.
@@ -164,16 +187,13 @@ impl Writer {
     }
 
     /// Applies all of `entries`; the log holds them up to `last`.
-    fn apply_entries(&mut self, last: Option<Sequence>) {
-        let mut entries = std::mem::take(&mut self.entries);
+    fn apply_entries(&mut self, entries: &[Entry], last: Option<Sequence>) {
         let mut sequence = last.map(|last| Sequence(last.0 - entries.len() as u64));
-        for entry in entries.drain(..) {
+        for entry in entries {
             sequence = sequence.map(Sequence::next);
-            self.apply(&entry, sequence);
+            self.apply(entry, sequence);
         }
-        self.entries = entries;
         self.flush();
-        self.live.counters.batch();
     }
 
     fn apply(&mut self, entry: &Entry, sequence: Option<Sequence>) {
@@ -252,3 +272,6 @@ fn store(storage: Option<&Storage>, entries: &[Entry]) -> Result<Stored, Unsettl
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

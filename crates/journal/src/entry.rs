@@ -54,6 +54,18 @@ const ACCURACY_BASIS: u8 = 1 << 6;
 /// Bytes that an entry can never exceed: names and words are bounded where they are made.
 const HEARD_BYTES_MAX: usize = 80;
 const NAME_FIELD_BYTES_MAX: usize = model::limits::NAME_BYTES_MAX + 12;
+const WORD_FIELD_BYTES: usize = 10;
+
+/// Any entry can be appended, also with the smallest segments.
+const _: () = {
+    use model::limits::{CAPABILITIES_MAX, DEVICES_PER_CHANGE_MAX, JOURNAL_SEGMENT_BYTES_MIN, NAME_BYTES_MAX};
+    let words = CAPABILITIES_MAX * (NAME_BYTES_MAX + WORD_FIELD_BYTES);
+    assert!(enrolment_bytes_max(DEVICES_PER_CHANGE_MAX, words) <= JOURNAL_SEGMENT_BYTES_MIN as usize / 4);
+};
+
+const fn enrolment_bytes_max(devices: usize, words_bytes: usize) -> usize {
+    128 + (2 + devices) * NAME_FIELD_BYTES_MAX + words_bytes
+}
 
 impl Entry {
     /// An upper bound of its bytes in a record, without laying it.
@@ -64,8 +76,8 @@ impl Entry {
             Self::Retire(_) | Self::Lost => 16,
             Self::Press { .. } => 64 + NAME_FIELD_BYTES_MAX,
             Self::Enrol(enrolment) => {
-                let words = enrolment.unit.capabilities.iter().map(|word| word.len() + 10).sum::<usize>();
-                128 + (2 + enrolment.devices.len()) * NAME_FIELD_BYTES_MAX + words
+                let words = enrolment.unit.capabilities.iter().map(|word| word.len() + WORD_FIELD_BYTES).sum();
+                enrolment_bytes_max(enrolment.devices.len(), words)
             }
         }
     }

@@ -141,7 +141,7 @@ impl LocalLog {
 impl Log for LocalLog {
     fn append(&self, batch: &[Entry]) -> Result<Sequence, AppendError> {
         let bytes_max: usize = batch.iter().map(Entry::bytes_max).sum();
-        assert!(bytes_max <= self.shared.options.segment_bytes as usize / 4, "a batch fits in a quarter of a segment");
+        assert!(bytes_max <= self.append_bytes_max(), "a batch fits in a quarter of a segment");
         let mut state = self.shared.wait_for_room(bytes_max)?;
         if batch.is_empty() {
             return Ok(state.next.before());
@@ -171,6 +171,10 @@ impl Log for LocalLog {
             self.shared.work.notify_one();
         }
         Ok(last)
+    }
+
+    fn append_bytes_max(&self) -> usize {
+        append_bytes_max(&self.shared.options)
     }
 
     fn read_batches(&self, from: Sequence, visit: &mut dyn FnMut(Sequence, &[Entry])) -> Result<Sequence, ReadError> {
@@ -280,9 +284,14 @@ fn record_bytes(options: &Options) -> usize {
     (options.segment_bytes as usize / 8).min(CLOSE_AT_BYTES)
 }
 
+/// A batch may be as large.
+fn append_bytes_max(options: &Options) -> usize {
+    options.segment_bytes as usize / 4
+}
+
 /// No record is longer: it was closed by its last batch.
 fn largest_record(options: &Options) -> usize {
-    record_bytes(options) + options.segment_bytes as usize / 4
+    record_bytes(options) + append_bytes_max(options)
 }
 
 /// What the journal thread does next.

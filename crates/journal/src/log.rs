@@ -69,6 +69,9 @@ pub trait Log: Send + Sync {
     /// [`AppendError`]: nothing of the batch is in the log.
     fn append(&self, batch: &[Entry]) -> Result<Sequence, AppendError>;
 
+    /// The sum of [`Entry::bytes_max`] that one batch may have. A single entry is never larger.
+    fn append_bytes_max(&self) -> usize;
+
     /// Shows the entries from `from` on, in order and in batches (the sequence of the first, and all of them), up to the last that
     /// is on stable storage; returns the sequence after it.
     ///

@@ -3,7 +3,7 @@ use std::time::Duration;
 /// How a local log keeps its segments.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Bytes of a segment; reserved before it is used. 64 KiB to 1 GiB.
+    /// Bytes of a segment; reserved before it is used. [`model::limits::JOURNAL_SEGMENT_BYTES_MIN`] to 1 GiB.
     pub segment_bytes: u32,
     /// How long the first entry of a group may wait for others before it is written.
     pub group_time: Duration,

@@ -98,6 +98,8 @@ pub const STREAM_QUESTIONS_MAX: usize = 1_024;
 pub const EMERGENCIES_MAX: usize = 10_000;
 /// Most devices in one change of a unit; more come with further changes.
 pub const DEVICES_PER_CHANGE_MAX: usize = 64;
+/// Fewest bytes of a journal segment: the largest change of a unit fits in a quarter of one.
+pub const JOURNAL_SEGMENT_BYTES_MIN: u32 = 64 << 10;
 /// Bytes of a journal segment, reserved before it is used.
 pub const JOURNAL_SEGMENT_BYTES: u32 = 64 << 20;
 /// How long the first entry of a group commit may wait for others.
@@ -112,5 +114,6 @@ pub const JOURNAL_RETAIN_BYTES: u64 = 16 << 30;
 pub const JOURNAL_RETAIN_TIME: Duration = Duration::from_secs(72 * 3_600);
 /// A snapshot is made once so many bytes were closed since the last one.
 pub const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
-/// Changes of the roster and emergencies that may wait for the journal.
+/// Changes of the roster and emergencies that may wait for the journal; a change of a unit beyond it is refused. Units that are
+/// taken off and emergencies are let in beyond it: each is there once.
 pub const PENDING_CHANGES_MAX: usize = 1 << 20;

@@ -161,3 +161,19 @@ async fn a_caller_who_goes_while_it_waits_is_counted() {
     drop(seats);
     server.stop().await;
 }
+
+#[test]
+fn a_unit_with_more_devices_than_one_change_gives_is_refused_by_field_and_value() {
+    let devices = |count: usize| super::UnitBody {
+        devices: (0..count).map(|number| format!("test:{number}")).collect(),
+        ..super::UnitBody::default()
+    };
+    let name = model::UnitName::new("car-1").unwrap();
+    let (_, taken) = devices(64).checked(name.clone()).ok().unwrap();
+    assert_eq!(taken.len(), 64);
+    let problem = devices(65).checked(name).err().map(|problem| serde_json::to_value(problem).unwrap()).unwrap();
+    assert_eq!(
+        (&problem["status"], &problem["field"], &problem["value"]),
+        (&400.into(), &"devices".into(), &"65 devices".into())
+    );
+}
