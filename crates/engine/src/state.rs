@@ -1,6 +1,7 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use index::{Change, Fix, Slot};
 use journal::codec::{Decoder, Encoder};
 use journal::{Enrolment, Entry, Malformed};
@@ -37,6 +38,16 @@ pub struct State {
 struct Names {
     units: Vec<Option<Arc<Unit>>>,
     devices: Vec<Option<DeviceId>>,
+    /// The highest number of each name: a device that was taken up again has a new one.
+    numbers: HashMap<DeviceId, DeviceHandle, RandomState>,
+}
+
+impl Names {
+    fn give(&mut self, number: DeviceHandle, name: &DeviceId) {
+        self.devices[number.0 as usize] = Some(name.clone());
+        let newest = self.numbers.entry(name.clone()).or_insert(number);
+        *newest = number.max(*newest);
+    }
 }
 
 /// What reports change of one unit: two cache lines.
@@ -198,7 +209,7 @@ impl State {
         self.names.units[enrolment.handle.0 as usize] = Some(Arc::new(enrolment.unit.clone()));
         for (number, name) in &enrolment.devices {
             self.device_mut(*number).unit = enrolment.handle;
-            self.names.devices[number.0 as usize] = Some(name.clone());
+            self.names.give(*number, name);
         }
     }
 
@@ -208,8 +219,8 @@ impl State {
         if self.presses.contains_key(&press.device) {
             return Effect::default();
         }
-        let device = self.names.devices.iter().rposition(|name| name.as_ref() == Some(&press.device));
-        let before = device.and_then(|at| self.devices[at].rules.last_place());
+        let device = self.names.numbers.get(&press.device);
+        let before = device.and_then(|number| self.devices[number.0 as usize].rules.last_place());
         let place = [press.place, before].into_iter().flatten().max_by_key(|(_, time)| *time);
         let press = Press { place, ..press.clone() };
         let located = place.map(|place| (press.device.clone(), place));
@@ -347,8 +358,11 @@ impl State {
             state.names.units.push(entry);
             state.units.push(UnitState::read(&mut from, kind)?);
         }
-        for _ in 0..from.number("devices")? {
-            state.names.devices.push(from.option("device", Decoder::device)?);
+        for number in 0..from.number("devices")? {
+            state.names.devices.push(None);
+            if let Some(name) = from.option("device", Decoder::device)? {
+                state.names.give(DeviceHandle(number), &name);
+            }
             let unit = UnitHandle(from.number("unit")?);
             state.devices.push(Device { unit, rules: DeviceState::read(&mut from)? });
         }
@@ -427,3 +441,6 @@ fn fix_of(heard: &Heard, report: &PositionReport, judged: Judged) -> Fix {
         flags: judged.flags,
     }
 }
+
+#[cfg(test)]
+mod tests;
