@@ -184,8 +184,7 @@ impl Engine {
     /// # Errors
     /// [`RosterError`] when a limit is reached or another unit carries a device.
     pub fn enrol(&self, unit: Unit, devices: &[DeviceId]) -> Result<(), RosterError> {
-        let (handle, traits) = self.live.roster.enrol(unit, devices, &self.live.pending)?;
-        self.live.index.enrol(handle, traits);
+        self.live.roster.enrol(unit, devices, &self.live.pending, &self.live.index)?;
         self.wake();
         Ok(())
     }

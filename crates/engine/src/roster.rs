@@ -3,13 +3,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
-use index::UnitTraits;
+use index::{LiveIndex, UnitTraits};
 use journal::{Enrolment, Entry};
 use model::limits::{CAPABILITIES_MAX, DEVICES_PER_CHANGE_MAX, PENDING_CHANGES_MAX, UNITS_MAX};
 use model::{
     Binding, Capabilities, DeviceHandle, DeviceId, OrganisationHandle, OrganisationName, Unit, UnitHandle, UnitName,
 };
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::pending::Pending;
 use crate::state::State;
@@ -18,6 +18,9 @@ use crate::state::State;
 /// dense number. Names never lose their number while the server runs.
 #[derive(Debug, Default)]
 pub struct Roster {
+    /// Held for the whole of a change, so that tables, log and index take changes in one order. Readers do not wait for it: the
+    /// index may be in the middle of a batch.
+    changing: Mutex<()>,
     devices: DashMap<DeviceId, Binding, RandomState>,
     /// Rises with every unit that is taken off.
     generation: AtomicU32,
@@ -104,11 +107,14 @@ impl Roster {
             }
             tables.devices.push(name);
         }
-        (Self { devices, generation: AtomicU32::new(0), tables: RwLock::new(tables) }, traits)
+        (
+            Self { changing: Mutex::default(), devices, generation: AtomicU32::new(0), tables: RwLock::new(tables) },
+            traits,
+        )
     }
 
     /// Adds or changes a unit and gives it `devices` on top of those that it carries. All or nothing; the change is on its way to
-    /// the journal.
+    /// the journal and in the index before anyone finds a new device.
     ///
     /// # Errors
     /// [`RosterError`] says which limit or device was in the way.
@@ -117,7 +123,9 @@ impl Roster {
         unit: Unit,
         devices: &[DeviceId],
         pending: &Pending,
-    ) -> Result<(UnitHandle, UnitTraits), RosterError> {
+        index: &LiveIndex,
+    ) -> Result<(), RosterError> {
+        let _changing = self.changing.lock();
         let mut tables = self.tables.write();
         let known = tables.units_by_name.get(&unit.name).copied();
         self.check(&tables, known, devices, pending)?;
@@ -132,15 +140,19 @@ impl Roster {
         }
         let mut added = Vec::new();
         for device in devices {
-            if !self.devices.contains_key(device) {
+            if !self.devices.contains_key(device) && added.iter().all(|(_, one)| one != device) {
                 let number = DeviceHandle(tables.devices.len() as u32);
                 tables.devices.push(device.clone());
-                self.devices.insert(device.clone(), Binding { device: number, unit: handle });
                 added.push((number, device.clone()));
             }
         }
-        pending.push(Entry::Enrol(Enrolment { handle, unit, devices: added }));
-        Ok((handle, traits))
+        drop(tables);
+        pending.push(Entry::Enrol(Enrolment { handle, unit, devices: added.clone() }));
+        index.enrol(handle, traits);
+        for (device, name) in added {
+            self.devices.insert(name, Binding { device, unit: handle });
+        }
+        Ok(())
     }
 
     fn check(
@@ -171,6 +183,7 @@ impl Roster {
 
     /// Forgets a unit's name and devices; gives its number, which is not used again.
     pub(crate) fn remove(&self, name: &UnitName, pending: &Pending) -> Option<UnitHandle> {
+        let _changing = self.changing.lock();
         let mut tables = self.tables.write();
         let handle = tables.units_by_name.remove(name)?;
         self.devices.retain(|_, binding| binding.unit != handle);
@@ -298,3 +311,6 @@ impl query::Names for Roster {
         self.tables.read().units[unit.0 as usize].name.clone()
     }
 }
+
+#[cfg(test)]
+mod tests;
