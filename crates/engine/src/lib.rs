@@ -155,6 +155,12 @@ impl Engine {
         self.log.as_ref()
     }
 
+    /// Whether the thread that changes live state has ended by a fault of ours: what is shown only grows old.
+    #[must_use]
+    pub fn has_broken(&self) -> bool {
+        self.live.has_broken()
+    }
+
     /// How the journal is; `None` when nothing is stored.
     #[must_use]
     pub fn journal_status(&self) -> Option<Status> {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use index::{Change, LiveIndex, Slot};
@@ -19,6 +20,8 @@ pub struct Live {
     pub(crate) counters: Counters,
     pub(crate) pending: Pending,
     pub(crate) buffers: Buffers,
+    /// The writer has ended by a fault of ours.
+    broken: AtomicBool,
     clock: Arc<dyn Clock>,
 }
 
@@ -51,7 +54,16 @@ impl Live {
         }
         index.apply(&changes);
         let (emergencies, counters, pending) = (Emergencies::of(state), Counters::default(), Pending::default());
-        Self { index, roster, emergencies, counters, pending, buffers: Buffers::default(), clock }
+        Self {
+            index,
+            roster,
+            emergencies,
+            counters,
+            pending,
+            buffers: Buffers::default(),
+            broken: AtomicBool::new(false),
+            clock,
+        }
     }
 
     /// The nearest units to a place, ages as of now.
@@ -79,6 +91,15 @@ impl Live {
     pub fn within(&self, ask: &WithinAsk, deadline: Duration) -> Result<Within, QueryError> {
         let deadline = Deadline::after(&*self.clock, deadline);
         query::within(&self.index, ask, &self.roster, self.clock.now(), &deadline)
+    }
+
+    /// See [`crate::Engine::has_broken`].
+    pub(crate) fn has_broken(&self) -> bool {
+        self.broken.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn has_now_broken(&self) {
+        self.broken.store(true, Ordering::Release);
     }
 
     /// One unit.

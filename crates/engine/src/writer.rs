@@ -79,6 +79,7 @@ impl Writer {
 
     /// Applies messages until it is told to stop.
     pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
+        let _watch = Watch(Arc::clone(&self.live));
         let mut taken = Vec::with_capacity(MESSAGES_AT_ONCE);
         while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
             self.tell_of_failure();
@@ -245,6 +246,20 @@ impl Writer {
             storage.log.stop();
         }
         self.tell_of_failure();
+    }
+}
+
+/// Tells if the writer ends by a panic: the map would go on showing places that grow old, as if nothing had happened.
+struct Watch(Arc<Live>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.has_now_broken();
+            error!(
+                "THE ENGINE HAS STOPPED by a fault of its own: nothing is applied any more. Restart, and report it."
+            );
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use engine::{Engine, OnJournalFailure, Recovery, Retention, Settlement, Storage, UnknownDevices, Unsettled};
+use journal::Status;
 use model::{Clock, DeviceId, Flags, Heard, Position, PositionReport, Timestamp, UnitName, What};
 use testkit::{ManualClock, SimDisk};
 
@@ -169,4 +170,21 @@ async fn a_failure_at_the_last_sync_before_a_stop_is_told_and_shown() {
 /// Polls once; whether there is more to do.
 async fn is_pending(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) -> bool {
     std::future::poll_fn(|context| std::task::Poll::Ready(future.as_mut().poll(context).is_pending())).await
+}
+
+/// A thread of ours that panics is no reason to leave senders waiting for ever.
+#[tokio::test]
+async fn a_journal_thread_that_panics_is_a_journal_that_failed() {
+    let stalled = Stalled::with_stored_places(OnJournalFailure::LiveUnacked).await;
+    let settlement = stalled.apply(vec![report(&stalled.engine, MOVES, 1, 1)]).await;
+    stalled.stalled.recv().expect("the sync begins");
+    // The disk panics in the middle of the sync.
+    drop(stalled.release);
+    let settled = settlement.await;
+    assert!(matches!(settled, Err(Unsettled::Failed { is_applied: true, .. })), "{settled:?}");
+    assert_eq!(flags(&stalled.engine, MOVES), Flags::NOT_STORED);
+    let status = stalled.engine.journal_status();
+    assert!(matches!(&status, Some(Status::Failed { reason }) if reason.contains("panic")), "{status:?}");
+    assert!(!stalled.engine.has_broken(), "the writer goes on");
+    stalled.engine.stop().await;
 }

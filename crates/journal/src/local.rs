@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -95,8 +96,9 @@ impl LocalLog {
             std::thread::Builder::new().name(name.into()).spawn(body).expect("a thread of the journal starts")
         };
         let (writing, reserving) = (Arc::clone(&shared), Arc::clone(&shared));
-        let writer = spawn("muster-journal", Box::new(move || Writer { shared: &writing, segments, listener }.run()));
-        let reserver = spawn("muster-reserve", Box::new(move || reserving.reserve()));
+        let write = move || Writer { shared: &writing, segments, listener }.run_and_tell();
+        let writer = spawn("muster-journal", Box::new(write));
+        let reserver = spawn("muster-reserve", Box::new(move || reserving.reserve_and_tell()));
         Self { shared, threads: Mutex::new(vec![writer, reserver]) }
     }
 
@@ -241,7 +243,15 @@ impl Shared {
         }
     }
 
-    /// Keeps one segment reserved ahead.
+    /// Keeps one segment reserved ahead. After a panic there will be no further one: appends are refused once there is no room.
+    fn reserve_and_tell(&self) {
+        if catch_unwind(AssertUnwindSafe(|| self.reserve())).is_err() {
+            self.state.lock().spare = Spare::Refused(format!("reserving segments {PANICKED}"));
+            self.room.notify_all();
+            self.work.notify_one();
+        }
+    }
+
     fn reserve(&self) {
         let mut state = self.state.lock();
         loop {
@@ -308,8 +318,18 @@ struct Writer<'a> {
     listener: Listener,
 }
 
+/// A fault of ours; what the panic said is on standard error.
+const PANICKED: &str = "ended by a panic: restart, and report it";
+
 impl Writer<'_> {
-    fn run(mut self) {
+    /// A panic is a failure of the log like any other: final, and told to whoever waits.
+    fn run_and_tell(mut self) {
+        if catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+            self.fail(&io::Error::other(format!("writing {PANICKED}")));
+        }
+    }
+
+    fn run(&mut self) {
         loop {
             let done = match self.next_step() {
                 Step::Commit(group) => self.commit(&group),

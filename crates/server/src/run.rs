@@ -71,7 +71,7 @@ impl Service {
     }
 
     pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.ready.load(Ordering::Acquire) && !self.engine.has_broken()
     }
 
     /// Trouble of the server itself, as stable words.
@@ -83,7 +83,8 @@ impl Service {
             Some(Status::Open) | None => None,
         };
         let clock = (self.clock.behind_ms() > CLOCK_BEHIND_MS_MAX).then_some("clock_set_back");
-        journal.into_iter().chain(clock).collect()
+        let engine = self.engine.has_broken().then_some("engine_stopped");
+        engine.into_iter().chain(journal).chain(clock).collect()
     }
 
     /// Returns once every change made before is stored.

@@ -30,6 +30,11 @@ fn enrol(live: &Live, (unit, devices): &(Unit, Vec<DeviceId>)) -> Binding {
     live.roster.binding(&devices[0]).expect("it was enrolled")
 }
 
+fn now(mut settlement: Settlement) -> std::task::Poll<Result<(), Unsettled>> {
+    let context = &mut std::task::Context::from_waker(std::task::Waker::noop());
+    std::pin::Pin::new(&mut settlement).poll(context)
+}
+
 fn run(writer: Writer, messages: Vec<Message>) {
     let (queue, waiting) = mpsc::channel(messages.len() + 1);
     assert!(messages.into_iter().all(|message| queue.try_send(message).is_ok()), "there is room");
@@ -58,11 +63,9 @@ fn the_largest_changes_and_batches_fit_in_the_smallest_segments() {
     let received = clock.now();
     let heard: Vec<_> =
         bindings.iter().map(|binding| Heard { binding: *binding, received, what: What::Contact }).collect();
-    let (message, mut settlement) = batch(heard.repeat(50));
+    let (message, settlement) = batch(heard.repeat(50));
     run(writer(&live, log, &settler), vec![message, Message::Stop]);
-    let settled =
-        std::pin::Pin::new(&mut settlement).poll(&mut std::task::Context::from_waker(std::task::Waker::noop()));
-    assert_eq!(settled, std::task::Poll::Ready(Ok(())));
+    assert_eq!(now(settlement), std::task::Poll::Ready(Ok(())));
     let recovered = crate::recover(&disk, &clock, &crate::Recovery::default()).expect("the log is whole");
     assert_eq!(recovered.state.devices().count(), 20 * DEVICES_PER_CHANGE_MAX);
     assert_eq!(recovered.segments.next().before(), Sequence(20 + 20 * 50), "every entry is in the log, once");
@@ -82,6 +85,8 @@ fn more_devices_than_fit_are_refused_with_their_number() {
 #[derive(Default)]
 struct Narrow {
     has_room: AtomicBool,
+    /// Breaks an invariant at the next batch.
+    breaks: AtomicBool,
     /// How many entries it was asked to take.
     asked: Mutex<Vec<usize>>,
     taken: Mutex<Vec<Entry>>,
@@ -89,6 +94,7 @@ struct Narrow {
 
 impl Log for Narrow {
     fn append(&self, batch: &[Entry]) -> Result<Sequence, AppendError> {
+        assert!(!self.breaks.load(Ordering::Relaxed), "this log is whole");
         self.asked.lock().push(batch.len());
         if !self.has_room.load(Ordering::Relaxed) {
             return Err(AppendError::Full { reason: "no space".to_owned() });
@@ -133,4 +139,18 @@ fn changes_that_find_no_room_go_on_counting_and_keep_their_order() {
     assert_eq!(live.pending.len(), 0);
     let in_order: Vec<_> = (0..count).map(|number| Entry::Retire(UnitHandle(number))).collect();
     assert!(*log.taken.lock() == in_order);
+}
+
+#[test]
+fn a_writer_that_panics_is_seen_and_its_senders_are_told() {
+    let (live, settler) = (Arc::new(Live::of(&State::default(), clock())), Arc::new(Settler::default()));
+    let log = Arc::new(Narrow { has_room: AtomicBool::new(true), ..Narrow::default() });
+    run(writer(&live, Arc::clone(&log) as Arc<dyn Log>, &settler), vec![Message::Stop]);
+    assert!(!live.has_broken(), "it was told to stop");
+    log.breaks.store(true, Ordering::Relaxed);
+    let (message, settlement) = batch(Vec::new());
+    let writer = writer(&live, log, &settler);
+    let ended = std::thread::spawn(move || run(writer, vec![message])).join();
+    assert!(ended.is_err() && live.has_broken());
+    assert_eq!(now(settlement), std::task::Poll::Ready(Err(Unsettled::Stopped)));
 }

@@ -20,7 +20,9 @@ pub(crate) async fn ready(State(service): State<Arc<Service>>) -> Result<String,
         let alarms = service.alarms().into_iter().map(|alarm| format!("alarm: {alarm}\n"));
         return Ok(std::iter::once("ready\n".to_owned()).chain(alarms).collect());
     }
-    let detail = "the server is starting or stopping";
+    let is_broken = service.engine.has_broken();
+    let broken = "engine_stopped: a fault of the server; nothing is applied any more, restart it";
+    let detail = if is_broken { broken } else { "the server is starting or stopping" };
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-ready", "Not ready", detail))
 }
 
