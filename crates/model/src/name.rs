@@ -84,6 +84,10 @@ name! {
     UnitName
 }
 name! {
+    /// A person or a program that logs on.
+    PrincipalName
+}
+name! {
     /// A bureau, a district, a station.
     OrganisationName
 }

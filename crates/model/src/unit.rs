@@ -1,56 +1,6 @@
-use std::fmt;
-use std::str::FromStr;
-
 use crate::limits::CAPABILITIES_MAX;
-use crate::{OrganisationName, UnitName};
-
-/// A word that is not in the list of its kind. The caller's fault.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{value:?} is no {what}; known are: {known}")]
-pub struct UnknownWord {
-    what: &'static str,
-    value: String,
-    known: String,
-}
-
-macro_rules! words {
-    ($(#[$doc:meta])* $type:ident, $what:literal, $( $(#[$vdoc:meta])* $variant:ident = $word:literal ),+ $(,)?) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-        #[repr(u8)]
-        pub enum $type { $( $(#[$vdoc])* $variant ),+ }
-
-        impl $type {
-            /// All of them, in order.
-            pub const ALL: &'static [Self] = &[$( Self::$variant ),+];
-
-            /// The word used in answers, files and questions.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self { $( Self::$variant => $word ),+ }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownWord;
-
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                let found = Self::ALL.iter().copied().find(|one| one.as_str() == text);
-                found.ok_or_else(|| UnknownWord {
-                    what: $what,
-                    value: text.chars().take(64).collect(),
-                    known: Self::ALL.iter().map(|one| one.as_str()).collect::<Vec<_>>().join(", "),
-                })
-            }
-        }
-
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-    };
-}
+use crate::words::words;
+use crate::{DeviceId, OrganisationName, Timestamp, UnitName};
 
 words! {
     /// What a unit is.
@@ -184,6 +134,55 @@ impl Unit {
             capabilities: Vec::new(),
             covert: false,
         }
+    }
+}
+
+/// A span of time, from `from` on and before `until`; without end while `until` is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// From then on.
+    pub from: Timestamp,
+    /// Not any more from then on.
+    pub until: Option<Timestamp>,
+}
+
+impl Span {
+    /// Whether `now` lies in it.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.from <= now && self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether some instant lies in both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let ends_before = |a: &Self, b: &Self| a.until.is_some_and(|until| until <= b.from);
+        !ends_before(self, other) && !ends_before(other, self)
+    }
+}
+
+/// All that people have written down of a unit. The part that searches need is in [`Self::unit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitRecord {
+    /// Its entry in the roster.
+    pub unit: Unit,
+    /// What it is called on the radio; may be empty.
+    pub call_sign: String,
+    /// Its names in other systems: the system, then the name there.
+    pub external: Vec<(String, String)>,
+    /// The devices that it carries, and when.
+    pub devices: Vec<(DeviceId, Span)>,
+    /// The units that ride in it, and when.
+    pub crew: Vec<(UnitName, Span)>,
+    /// When it is on duty, and in which zone; the zone may be empty.
+    pub duty: Option<(Span, String)>,
+}
+
+impl UnitRecord {
+    /// The record of a unit of which only the entry in the roster is known.
+    #[must_use]
+    pub fn of(unit: Unit) -> Self {
+        Self { unit, call_sign: String::new(), external: Vec::new(), devices: Vec::new(), crew: Vec::new(), duty: None }
     }
 }
 
