@@ -1,5 +1,6 @@
 //! The only place where live state changes. One writer thread applies batches; readers ask [`Live`].
 
+mod broken;
 mod buffers;
 mod compact;
 mod counters;
@@ -158,7 +159,17 @@ impl Engine {
     /// Whether the thread that changes live state has ended by a fault of ours: what is shown only grows old.
     #[must_use]
     pub fn has_broken(&self) -> bool {
-        self.live.has_broken()
+        self.live.broken.is_told()
+    }
+
+    /// Ends when [`Self::has_broken`] becomes true; never while all is well.
+    pub async fn broken(&self) {
+        self.live.broken.wait().await;
+    }
+
+    /// For tests of what is told then: as if a writer had ended by a panic. Nothing else changes.
+    pub fn suppose_broken(&self) {
+        self.live.broken.tell();
     }
 
     /// How the journal is; `None` when nothing is stored.

@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use index::{Change, LiveIndex, Slot};
 use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Within, WithinAsk};
 
+use crate::broken::Broken;
 use crate::buffers::Buffers;
 use crate::counters::Counters;
 use crate::pending::Pending;
@@ -20,8 +20,7 @@ pub struct Live {
     pub(crate) counters: Counters,
     pub(crate) pending: Pending,
     pub(crate) buffers: Buffers,
-    /// The writer has ended by a fault of ours.
-    broken: AtomicBool,
+    pub(crate) broken: Broken,
     clock: Arc<dyn Clock>,
 }
 
@@ -61,7 +60,7 @@ impl Live {
             counters,
             pending,
             buffers: Buffers::default(),
-            broken: AtomicBool::new(false),
+            broken: Broken::default(),
             clock,
         }
     }
@@ -91,15 +90,6 @@ impl Live {
     pub fn within(&self, ask: &WithinAsk, deadline: Duration) -> Result<Within, QueryError> {
         let deadline = Deadline::after(&*self.clock, deadline);
         query::within(&self.index, ask, &self.roster, self.clock.now(), &deadline)
-    }
-
-    /// See [`crate::Engine::has_broken`].
-    pub(crate) fn has_broken(&self) -> bool {
-        self.broken.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn has_now_broken(&self) {
-        self.broken.store(true, Ordering::Release);
     }
 
     /// One unit.

@@ -15,8 +15,8 @@ pub enum Unsettled {
     #[error("the engine is stopped")]
     Stopped,
     /// The journal has no room. Nothing of the batch was taken, or of one larger than a quarter of a segment perhaps an earlier part:
-    /// it may be sent again later.
-    #[error("{reason}; nothing was taken")]
+    /// it may be sent again later, what is known already counts as a duplicate.
+    #[error("{reason}; nothing was taken, or of a large batch only an earlier part: send it again later")]
     Full {
         /// What the system says.
         reason: String,

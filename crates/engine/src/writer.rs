@@ -255,7 +255,7 @@ struct Watch(Arc<Live>);
 impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.has_now_broken();
+            self.0.broken.tell();
             error!(
                 "THE ENGINE HAS STOPPED by a fault of its own: nothing is applied any more. Restart, and report it."
             );

@@ -11,6 +11,7 @@ use model::limits;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::transport::server::{Server, TcpIncoming};
+use tonic_health::ServingStatus;
 use tracing::warn;
 
 use crate::run::Service;
@@ -33,6 +34,14 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .build_v1()
         .expect("the descriptors were made by the build");
+    let watched = Arc::clone(&service);
+    let watching = tokio::spawn(async move {
+        watched.engine.broken().await;
+        reporter.set_not_serving::<IngestServer<gateways::Gateways>>().await;
+        reporter.set_not_serving::<QueryServer<queries::Queries>>().await;
+        // The server as a whole.
+        reporter.set_service_status("", ServingStatus::NotServing).await;
+    });
     let gateways = gateways::Gateways::new(Arc::clone(&service), stopped.clone());
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
@@ -49,6 +58,7 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         .add_service(QueryServer::new(queries::Queries { service }).max_decoding_message_size(limit))
         .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), ended)
         .await;
+    watching.abort();
     if let Err(error) = served {
         warn!(%error, "gRPC ended.");
     }

@@ -146,11 +146,11 @@ fn a_writer_that_panics_is_seen_and_its_senders_are_told() {
     let (live, settler) = (Arc::new(Live::of(&State::default(), clock())), Arc::new(Settler::default()));
     let log = Arc::new(Narrow { has_room: AtomicBool::new(true), ..Narrow::default() });
     run(writer(&live, Arc::clone(&log) as Arc<dyn Log>, &settler), vec![Message::Stop]);
-    assert!(!live.has_broken(), "it was told to stop");
+    assert!(!live.broken.is_told(), "it was told to stop");
     log.breaks.store(true, Ordering::Relaxed);
     let (message, settlement) = batch(Vec::new());
     let writer = writer(&live, log, &settler);
     let ended = std::thread::spawn(move || run(writer, vec![message])).join();
-    assert!(ended.is_err() && live.has_broken());
+    assert!(ended.is_err() && live.broken.is_told());
     assert_eq!(now(settlement), std::task::Poll::Ready(Err(Unsettled::Stopped)));
 }

@@ -226,6 +226,24 @@ async fn a_burst_of_a_thousand_questions_is_answered_with_few_writes_and_in_orde
 }
 
 #[tokio::test]
+async fn the_health_service_says_when_the_engine_has_stopped() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    let (server, channel) = started().await;
+    let mut streams = Vec::new();
+    for service in ["", "muster.v1.Ingest", "muster.v1.Query"] {
+        let ask = HealthCheckRequest { service: service.to_owned() };
+        let mut told = HealthClient::new(channel.clone()).watch(ask).await.unwrap().into_inner();
+        assert_eq!(told.next().await.unwrap().unwrap().status(), ServingStatus::Serving, "{service:?}");
+        streams.push(told);
+    }
+    server.service().engine.suppose_broken();
+    for mut told in streams {
+        assert_eq!(told.next().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_gateway_beyond_the_limit_of_connections_is_turned_away() {
     let any = "127.0.0.1:0".parse().unwrap();
     let config = Config { http: any, grpc: Some(any), connections_max: 1, data: Data::Off, ..Config::default() };

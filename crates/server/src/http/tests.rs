@@ -86,6 +86,19 @@ async fn in_overload_a_query_is_refused_with_503_and_the_figures_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_whose_engine_has_stopped_says_so_and_is_not_ready() {
+    let (server, http) = started().await;
+    assert_eq!(ask(http, "/readyz", &[]).await.0, 200);
+    server.service().engine.suppose_broken();
+    let (status, _, problem) = ask(http, "/readyz", &[]).await;
+    assert_eq!((status, problem["type"].as_str()), (503, Some("urn:muster:problem:not-ready")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.starts_with("engine_stopped")), "{problem}");
+    assert_eq!(ask(http, "/v1/stats", &[]).await.2["alarms"], serde_json::json!(["engine_stopped"]));
+    assert_eq!(ask(http, "/healthz", &[]).await.0, 200, "the process answers");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_that_passes_in_the_queue_is_504_and_lanes_are_checked() {
     let (server, http) = started().await;
     let seats = full(&server).await;
