@@ -117,3 +117,39 @@ pub const SNAPSHOT_EVERY_BYTES: u64 = 256 << 20;
 /// Changes of the roster and emergencies that may wait for the journal; a change of a unit beyond it is refused. Units that are
 /// taken off and emergencies are let in beyond it: each is there once.
 pub const PENDING_CHANGES_MAX: usize = 1 << 20;
+/// Largest detail of one row of the audit, as JSON text, in bytes; a longer one is replaced by its length and digest.
+pub const AUDIT_DETAIL_BYTES_MAX: usize = 4 * 1024;
+/// Longest name of what a row of the audit is about, in bytes; a longer one is cut.
+pub const AUDIT_RESOURCE_BYTES_MAX: usize = 512;
+/// Longest reason that a principal may give for a change, in bytes.
+pub const REASON_BYTES_MAX: usize = 1_024;
+/// Most units in one row of the audit; a look at more makes several rows.
+pub const LOOK_UNITS_MAX: usize = 1_000;
+/// Most rows of the audit that one question returns.
+pub const AUDIT_PAGE_ROWS_MAX: usize = 1_000;
+/// Most rows of the audit that one question looks at; it says where to go on.
+pub const AUDIT_SCAN_ROWS_MAX: u64 = 1_000_000;
+/// Most rows of the audit that one call removes.
+pub const AUDIT_EXPIRE_ROWS_MAX: u64 = 100_000;
+/// Rows of the audit are removed after so long.
+pub const AUDIT_RETAIN_TIME: Duration = Duration::from_secs(400 * 86_400);
+/// The head of the audit is kept anew after so many looks, if nothing else was audited.
+pub const AUDIT_HEAD_ROWS: u64 = 10_000;
+/// The head of the audit is kept anew with the first look after so long, if nothing else was audited.
+pub const AUDIT_HEAD_TIME: Duration = Duration::from_secs(3_600);
+/// How long a change waits for one of another process, such as the command line beside a server.
+pub const STORE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest life of a token.
+pub const TOKEN_LIFE_MAX: Duration = Duration::from_secs(400 * 86_400);
+/// Life of the token that an empty store makes for its first administrator.
+pub const BOOTSTRAP_TOKEN_LIFE: Duration = Duration::from_secs(86_400);
+/// Most organisations above each other.
+pub const ORGANISATION_DEPTH_MAX: usize = 16;
+/// Most points in the territory of one organisation.
+pub const TERRITORY_POINTS_MAX: usize = ZONE_POINTS_MAX;
+/// Longest call sign, label, zone name or name in another system, in bytes.
+pub const LABEL_BYTES_MAX: usize = 256;
+/// Most entries in one list of a unit's record: capabilities, names elsewhere, devices, crew.
+pub const RECORD_LIST_MAX: usize = 256;
+/// Largest file of units or organisations that is imported, in bytes.
+pub const IMPORT_BYTES_MAX: usize = 32 << 20;

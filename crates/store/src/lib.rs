@@ -1,0 +1,33 @@
+//! Who the forces are, and who may see them: tokens, organisations, units and the audit, in one SQLite file.
+//!
+//! The journal is the truth of *where*, and of the dense numbers; this is the truth of *who*. Every change writes its row
+//! of the audit in the same transaction. Calls block: a server makes them on threads that may.
+//!
+//! ```
+//! use model::{Principal, PrincipalName, Role, Timestamp};
+//! use store::{By, Store};
+//!
+//! let store = Store::in_memory()?;
+//! let now = Timestamp::from_rfc3339("2026-11-23T06:00:00Z").unwrap();
+//! let by = By { principal: &Principal::local(), now, reason: Some("first shift") };
+//! let desk = Principal { name: PrincipalName::new("desk-1").unwrap(), role: Role::Dispatcher, organisation: None };
+//! let secret = store.create_token(&by, &desk, now.shifted_ms(86_400_000))?;
+//! assert_eq!(store.by_secret(&secret, now)?.unwrap().principal, desk);
+//! # Ok::<(), store::StoreError>(())
+//! ```
+
+pub mod audit;
+mod by;
+mod change;
+mod error;
+mod refusal;
+mod schema;
+#[path = "store.rs"]
+mod sqlite;
+mod tokens;
+
+pub use by::{By, IfMatch, Versioned};
+pub use error::StoreError;
+pub use refusal::{Found, Refusal};
+pub use sqlite::Store;
+pub use tokens::{BOOTSTRAP, Bearer, TokenRecord};
