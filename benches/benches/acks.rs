@@ -13,7 +13,7 @@ use engine::{Engine, Recovery, Retention, Storage, UnknownDevices};
 use journal::{FolderDisk, Log as _};
 use model::{Clock, DeviceId, Disk, DiskFile, Heard, Position, PositionReport, What};
 use prost::Message as _;
-use query::NearestAsk;
+use query::{NearestAsk, Scope};
 use server::config::{Config, Data, Listen};
 use server::{Server, SystemClock};
 use testkit::{Seeded, Shape};
@@ -342,7 +342,10 @@ fn asked(engine: &Engine, fleet: &[Position]) -> Vec<f64> {
         let planned = start + Duration::from_millis(1) * at;
         std::thread::sleep(planned.saturating_duration_since(Instant::now()));
         let centre = fleet[(random.next() % fleet.len() as u64) as usize];
-        let found = engine.live().nearest(&NearestAsk::new(centre), Duration::from_secs(10)).expect("in time");
+        let found = engine
+            .live()
+            .nearest(&NearestAsk::new(centre, Scope::everything()), Duration::from_secs(10))
+            .expect("in time");
         assert_eq!(found.found.len(), 10);
         times.push(planned.elapsed().as_secs_f64() * 1e3);
     }

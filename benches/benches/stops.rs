@@ -17,7 +17,7 @@ use model::{
 };
 use muster_benches::{Fleet, Spread};
 use prost::Message as _;
-use query::{Deadline, Names, NearestAsk, WithinAsk};
+use query::{Deadline, Names, NearestAsk, Scope, WithinAsk};
 use testkit::{ManualClock, Seeded, SimDisk};
 use wire::{Context, Cut, Decoded, proto};
 
@@ -312,7 +312,7 @@ fn ask(group: &mut BenchmarkGroup<'_, WallTime>, index: &LiveIndex, names: &Rost
     group.throughput(Throughput::Elements(1));
     group.bench_function(BenchmarkId::new("nearest-10", fleet.places.len()), |bencher| {
         bencher.iter(|| {
-            let ask = NearestAsk::new(*nearest.next().expect("a cycle has no end"));
+            let ask = NearestAsk::new(*nearest.next().expect("a cycle has no end"), Scope::everything());
             let answer = query::nearest(index, black_box(&ask), names, now(), &Deadline::never());
             assert_eq!(answer.map(|answer| answer.found.len()), Ok(10));
         });
@@ -320,7 +320,13 @@ fn ask(group: &mut BenchmarkGroup<'_, WallTime>, index: &LiveIndex, names: &Rost
     group.bench_function(BenchmarkId::new("within a disc of 1 km", fleet.places.len()), |bencher| {
         bencher.iter(|| {
             let area = Area::circle(*within.next().expect("a cycle has no end"), 1_000.0).expect("a circle");
-            let answer = query::within(index, black_box(&WithinAsk::new(area)), names, now(), &Deadline::never());
+            let answer = query::within(
+                index,
+                black_box(&WithinAsk::new(area, Scope::everything())),
+                names,
+                now(),
+                &Deadline::never(),
+            );
             assert!(answer.is_ok_and(|answer| !answer.found.is_empty()), "the unit at which it was asked is in it");
         });
     });

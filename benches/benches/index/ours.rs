@@ -6,7 +6,7 @@ use geodesy::{Area, Vantage, Vertex};
 use index::{Change, Fix, LiveIndex, UnitTraits};
 use model::{DeviceHandle, Flags, Position, TimeBasis, Timestamp, UnitHandle, UnitKind, UnitName};
 use muster_benches::Best;
-use query::{Deadline, Filter, Names, NearestAsk, WithinAsk};
+use query::{Deadline, Filter, Names, NearestAsk, Scope, WithinAsk};
 
 /// Changes of one call: about what a busy engine gathers.
 pub(crate) const BATCH: usize = 256;
@@ -89,12 +89,12 @@ pub(crate) fn bare_nearest(index: &LiveIndex, centre: Position) -> Best<f64> {
 }
 
 pub(crate) fn filtered(centre: Position) -> NearestAsk {
-    NearestAsk::new(centre).filter(Filter::new().kinds(vec![UnitKind::Motorcycle]))
+    NearestAsk::new(centre, Scope::everything()).filter(Filter::new().kinds(vec![UnitKind::Motorcycle]))
 }
 
 /// How many are inside, on all pages.
 pub(crate) fn within(index: &LiveIndex, names: &Roster, area: Area) -> usize {
-    let answer = query::within(index, &WithinAsk::new(area), names, now(), &Deadline::never());
+    let answer = query::within(index, &WithinAsk::new(area, Scope::everything()), names, now(), &Deadline::never());
     answer.expect("no deadline passes").found.len()
 }
 

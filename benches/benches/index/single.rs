@@ -7,7 +7,7 @@ use index::{Change, LiveIndex};
 use model::Position;
 use muster_benches::floors::{self, Memory};
 use muster_benches::{Disc, Fleet, Grid, Narrow, Outline, Packed, Plane, PointTree, Rounds, Scan, Spread, Wide, timed};
-use query::NearestAsk;
+use query::{NearestAsk, Scope};
 use testkit::Seeded;
 
 use crate::Options;
@@ -112,7 +112,7 @@ impl Bench {
         let rows: Vec<(u32, Position)> = (0u32..).zip(self.fleet.places.iter().copied()).collect();
         for at in self.asks(1) {
             let right: Vec<_> = testkit::by_distance(at, &rows).into_iter().take(10).collect();
-            let found = ours::nearest(&self.ours, &self.names, &NearestAsk::new(at));
+            let found = ours::nearest(&self.ours, &self.names, &NearestAsk::new(at, Scope::everything()));
             let is_same = |(a, b): (&(u32, f64), &(u32, f64))| a.0 == b.0 && (a.1 - b.1).abs() <= SHORT_ERROR_M;
             assert_eq!(found.len(), right.len());
             assert!(found.iter().zip(&right).all(is_same), "the nearest are those of the scan: {found:?} {right:?}");
@@ -145,7 +145,9 @@ impl Bench {
             let ns = timed(asks.len(), || asks.iter().for_each(|at| assert_eq!(search(black_box(*at)), 10)));
             rounds.note(&format!("nearest-10, {what}, ns"), ns);
         };
-        note("ours, whole query", &|at| ours::nearest(&self.ours, &self.names, &NearestAsk::new(at)).len());
+        note("ours, whole query", &|at| {
+            ours::nearest(&self.ours, &self.names, &NearestAsk::new(at, Scope::everything())).len()
+        });
         note("ours, bare", &|at| black_box(ours::bare_nearest(&self.ours, at)).found().count());
         note("grid", &|at| black_box(self.grid.nearest(at)).found().count());
         note("point tree f32", &|at| black_box(self.wide.nearest(at)).found().count());

@@ -17,7 +17,7 @@ mod writer;
 
 pub use compact::Retention;
 pub use emergency::{Emergencies, Emergency};
-pub use live::{Live, UnitView};
+pub use live::{Live, Page, UnitView};
 pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover};
 pub use roster::{Look, Roster, RosterError};
 pub use settle::{Settlement, Unsettled};

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use index::{Change, LiveIndex, Slot};
 use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
-use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Within, WithinAsk};
+use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Scope, Within, WithinAsk};
 
 use crate::broken::Broken;
 use crate::buffers::Buffers;
@@ -31,6 +31,17 @@ pub struct UnitView {
     pub unit: Arc<Unit>,
     /// Where it is and when it was heard.
     pub slot: Slot,
+}
+
+/// Some units by name.
+#[derive(Debug)]
+pub struct Page {
+    /// Those that are seen.
+    pub views: Vec<UnitView>,
+    /// How many were looked at.
+    pub examined: usize,
+    /// The last of these; `None` at the end.
+    pub next: Option<UnitName>,
 }
 
 impl Live {
@@ -92,23 +103,24 @@ impl Live {
         query::within(&self.index, ask, &self.roster, self.clock.now(), &deadline)
     }
 
-    /// One unit.
+    /// One unit; `None` as well when `scope` hides it.
     #[must_use]
-    pub fn unit(&self, name: &UnitName) -> Option<UnitView> {
-        self.view(self.roster.find(name)?)
+    pub fn unit(&self, name: &UnitName, scope: &Scope) -> Option<UnitView> {
+        self.view(self.roster.find(name)?, scope)
     }
 
-    /// The unit with this number.
-    #[must_use]
-    pub fn view(&self, handle: UnitHandle) -> Option<UnitView> {
-        Some(UnitView { unit: self.roster.unit(handle)?, slot: self.index.slot(handle)? })
+    fn view(&self, handle: UnitHandle, scope: &Scope) -> Option<UnitView> {
+        let view = UnitView { unit: self.roster.unit(handle)?, slot: self.index.slot(handle)? };
+        scope.sees(handle, &view.slot).then_some(view)
     }
 
-    /// Up to `limit` units by name, after the name `after`.
+    /// Looks at up to `limit` units by name, after the name `after`; gives those that `scope` shows.
     #[must_use]
-    pub fn page(&self, after: Option<&UnitName>, limit: usize) -> Vec<UnitView> {
-        let page = self.roster.page(after, limit).into_iter();
-        page.filter_map(|(handle, unit)| Some(UnitView { unit, slot: self.index.slot(handle)? })).collect()
+    pub fn page(&self, after: Option<&UnitName>, limit: usize, scope: &Scope) -> Page {
+        let page = self.roster.page(after, limit);
+        let next = page.last().map(|(_, unit)| unit.name.clone());
+        let (examined, seen) = (page.len(), |(handle, _): &(UnitHandle, _)| self.view(*handle, scope));
+        Page { views: page.iter().filter_map(seen).collect(), examined, next }
     }
 
     /// The clock that all ages are taken by.

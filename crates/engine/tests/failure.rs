@@ -97,7 +97,7 @@ fn contact(engine: &Engine, number: u32, second: i64) -> Heard {
 
 fn flags(engine: &Engine, number: u32) -> Flags {
     let name = UnitName::new(device(number).as_str()).expect("it is a name");
-    let fix = engine.live().unit(&name).and_then(|view| view.slot.fix);
+    let fix = engine.live().unit(&name, &query::Scope::everything()).and_then(|view| view.slot.fix);
     fix.expect("it has a place").flags
 }
 

@@ -1,3 +1,5 @@
+mod strip;
+
 use model::{Position, limits};
 
 use crate::{Tile, Vantage, distance_m};

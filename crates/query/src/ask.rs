@@ -2,7 +2,7 @@ use geodesy::Area;
 use model::limits::{NEAREST_K_MAX, PAGE_FEATURES_MAX};
 use model::{Position, UnitName};
 
-use crate::Filter;
+use crate::{Filter, Scope};
 
 /// Units that a nearest query asks for when it does not say.
 const K_DEFAULT: usize = 10;
@@ -47,6 +47,7 @@ pub enum Explain {
 #[derive(Debug, Clone, PartialEq)]
 pub struct NearestAsk {
     pub(crate) centre: Position,
+    pub(crate) scope: Scope,
     pub(crate) k: usize,
     pub(crate) filter: Filter,
     pub(crate) distance_m_max: f64,
@@ -54,11 +55,11 @@ pub struct NearestAsk {
 }
 
 impl NearestAsk {
-    /// The ten nearest to `centre`, wherever they are.
+    /// The ten nearest to `centre` that `scope` shows, wherever they are.
     #[must_use]
-    pub fn new(centre: Position) -> Self {
+    pub fn new(centre: Position, scope: Scope) -> Self {
         let filter = Filter::new();
-        Self { centre, k: K_DEFAULT, filter, distance_m_max: f64::INFINITY, explain: Explain::Count }
+        Self { centre, scope, k: K_DEFAULT, filter, distance_m_max: f64::INFINITY, explain: Explain::Count }
     }
 
     /// How many.
@@ -100,16 +101,17 @@ impl NearestAsk {
 #[derive(Debug, Clone, PartialEq)]
 pub struct WithinAsk {
     pub(crate) area: Area,
+    pub(crate) scope: Scope,
     pub(crate) filter: Filter,
     pub(crate) limit: usize,
     pub(crate) after: Option<UnitName>,
 }
 
 impl WithinAsk {
-    /// Everyone in `area`, one page.
+    /// Everyone in `area` that `scope` shows, one page.
     #[must_use]
-    pub fn new(area: Area) -> Self {
-        Self { area, filter: Filter::new(), limit: PAGE_FEATURES_MAX, after: None }
+    pub fn new(area: Area, scope: Scope) -> Self {
+        Self { area, scope, filter: Filter::new(), limit: PAGE_FEATURES_MAX, after: None }
     }
 
     /// Who counts.

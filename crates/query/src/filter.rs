@@ -15,6 +15,7 @@ pub struct Filter {
     organisations: Vec<OrganisationHandle>,
     included: Vec<Include>,
     age_ms_max: Option<i64>,
+    nobody: bool,
 }
 
 /// What widens the default candidates of a nearest query.
@@ -90,6 +91,12 @@ impl Filter {
         self
     }
 
+    /// Lets no unit through: what was asked for is not known, and the asker may not learn that it is not.
+    #[must_use]
+    pub fn nobody(self) -> Self {
+        Self { nobody: true, ..self }
+    }
+
     /// Widens the default candidates.
     #[must_use]
     pub fn include(mut self, include: Include) -> Self {
@@ -115,8 +122,10 @@ impl Filter {
             return None;
         }
         let reason = self.class_omits(digest.kind(), digest.status(), digest.covert(), Candidates::Sendable);
-        let asks_more =
-            self.capabilities != Capabilities::default() || !self.organisations.is_empty() || self.age_ms_max.is_some();
+        let asks_more = self.nobody
+            || self.capabilities != Capabilities::default()
+            || !self.organisations.is_empty()
+            || self.age_ms_max.is_some();
         (reason.is_some() || !asks_more).then_some(reason)
     }
 
@@ -162,7 +171,7 @@ impl Filter {
             || !self.organisations.is_empty() && unit.organisation.is_none_or(|one| !self.organisations.contains(&one));
         let too_old = || self.age_ms_max.is_some_and(|max| slot.fix_age_ms(as_of).is_none_or(|age| age > max));
         self.class_omits(unit.kind, unit.status, unit.covert, candidates).or_else(|| {
-            if !unit.capabilities.contains(self.capabilities) {
+            if self.nobody || !unit.capabilities.contains(self.capabilities) {
                 Some(OmittedReason::Capability)
             } else if organisation_out() {
                 Some(OmittedReason::Organisation)

@@ -9,6 +9,7 @@ mod lane;
 mod nearest;
 mod omitted;
 mod rank;
+mod scope;
 mod within;
 
 pub use admission::{Admission, Offer, Room, Ticket, Turn};
@@ -19,6 +20,7 @@ pub use filter::{Filter, Include};
 pub use lane::{Class, Contract, Lane, UnknownLane};
 pub use nearest::{Found, Nearest, nearest};
 pub use omitted::{EXPLAINED_MAX, Omitted, OmittedReason};
+pub use scope::{Realm, Scope};
 pub use within::{FoundInside, Within, within};
 
 use model::{UnitHandle, UnitName};

@@ -31,6 +31,8 @@ pub struct Nearest {
     /// Who was left out: with `k` fresh units found, those not farther than the farthest of them;
     /// else all within the greatest distance.
     pub omitted: Omitted,
+    /// Beyond the scope there is a fresh unit that would be in the answer.
+    pub nearer_outside_scope: bool,
     /// The instant of all ages.
     pub as_of: Timestamp,
 }
@@ -48,7 +50,9 @@ pub fn nearest(
     deadline: &Deadline<'_>,
 ) -> Result<Nearest, QueryError> {
     let vantage = Vantage::of(ask.centre);
-    for trust in [Trust::Digests, Trust::Slots] {
+    // A digest does not know whose its unit is.
+    let first = if ask.scope.is_everything() { Trust::Digests } else { Trust::Slots };
+    for trust in [first, Trust::Slots] {
         let mut search = Search::new(index, ask, &vantage, as_of, trust);
         let mut examined = 0;
         deadline.check(examined)?;
@@ -87,6 +91,8 @@ struct Search<'a> {
     fresh: Vec<Near>,
     stale: Vec<Near>,
     omitted: Vec<(Near, OmittedReason)>,
+    /// Fresh ones that the scope hides.
+    outside: Vec<Near>,
     bound_m: f64,
 }
 
@@ -103,6 +109,7 @@ impl<'a> Search<'a> {
             fresh: Vec::with_capacity(8 * ask.k),
             stale: Vec::new(),
             omitted: Vec::new(),
+            outside: Vec::new(),
             bound_m: ask.distance_m_max,
         }
     }
@@ -125,7 +132,14 @@ impl<'a> Search<'a> {
         let has_moved = fix.position != near.position;
         let reach = if has_moved { self.vantage.reach(fix.position) } else { near.reach };
         let near = Near { unit: near.unit, position: fix.position, reach, slot: self.slots.len() as u32 };
-        if let Some(reason) = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable) {
+        let omitted = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable);
+        if !self.ask.scope.sees(near.unit, &slot) {
+            if omitted.is_none() && !slot.is_stale(self.as_of) {
+                self.outside.push(near);
+            }
+            return;
+        }
+        if let Some(reason) = omitted {
             // Its slot is not needed again.
             return self.omitted.push((near, reason));
         }
@@ -173,6 +187,7 @@ impl<'a> Search<'a> {
         let is_full = found.len() >= ask.k;
         found.truncate(ask.k);
         let limit = found.last().filter(|_| is_full).map_or(everywhere, |last| last.limit());
+        let nearer_outside_scope = self.outside.iter().any(|near| limit.holds(near));
         let room = ask.k - found.len();
         let (stale, farther) = nearest_of(self.stale, room.max(EXPLAINED_MAX));
         let mut stale = rank(stale, &limit, names);
@@ -199,7 +214,7 @@ impl<'a> Search<'a> {
             let (distance_m, bearing_deg) = (one.way.distance_m, one.way.bearing_deg());
             Some(Found { unit: one.near.unit, slot: slot_of(&one.near)?, distance_m, bearing_deg, stale })
         });
-        Some(Nearest { found: found.collect::<Option<_>>()?, omitted, as_of })
+        Some(Nearest { found: found.collect::<Option<_>>()?, omitted, nearer_outside_scope, as_of })
     }
 }
 

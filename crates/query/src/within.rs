@@ -63,6 +63,9 @@ pub fn within(
         let Some(slot) = index.slot(unit) else { return Ok(()) };
         let is_inside = |at: Position| (overlap == Overlap::All && Some(at) == position) || ask.area.contains(at);
         let Some(fix) = slot.fix.filter(|fix| is_inside(fix.position)) else { return Ok(()) };
+        if !ask.scope.sees(unit, &slot) {
+            return Ok(());
+        }
         match ask.filter.omits(&slot, as_of, Candidates::All) {
             Some(reason) => omitted.count(reason),
             None => page.add(Row { name: names.name(unit), unit, slot, position: fix.position }),

@@ -2,7 +2,7 @@
 
 use index::{Change, Fix, LiveIndex, UnitTraits};
 use model::{DeviceHandle, Flags, Position, TimeBasis, Timestamp, UnitHandle, UnitKind, UnitName};
-use query::{Deadline, Filter, Names, NearestAsk, QueryError, nearest, nearest_degraded};
+use query::{Deadline, Filter, Names, NearestAsk, QueryError, Scope, nearest, nearest_degraded};
 
 struct Numbers;
 
@@ -45,7 +45,7 @@ fn index_of(units: impl IntoIterator<Item = (UnitKind, f64)>) -> LiveIndex {
 }
 
 fn boats() -> NearestAsk {
-    NearestAsk::new(north_m(0.0)).filter(Filter::new().kinds(vec![UnitKind::Boat]))
+    NearestAsk::new(north_m(0.0), Scope::everything()).filter(Filter::new().kinds(vec![UnitKind::Boat]))
 }
 
 #[test]

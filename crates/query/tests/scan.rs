@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use geodesy::{Area, Vantage, Vertex};
 use index::{Change, Fix, LiveIndex, Sight, Slot, UnitTraits};
-use model::{Clock, DeviceHandle, Flags, Position, Status, TimeBasis, Timestamp, UnitHandle, UnitKind, UnitName};
+use model::{
+    Clock, DeviceHandle, Flags, OrganisationHandle, Position, Status, TimeBasis, Timestamp, UnitHandle, UnitKind,
+    UnitName,
+};
 use proptest::prelude::*;
-use query::{Deadline, Filter, Include, Names, NearestAsk, Omitted, OmittedReason, QueryError, WithinAsk};
+use query::{
+    Deadline, Filter, Include, Names, NearestAsk, Omitted, OmittedReason, QueryError, Realm, Scope, WithinAsk,
+};
 use testkit::{ManualClock, Seeded, Shape};
 
 /// Names in another order than the numbers, so that a tie broken by number shows.
@@ -55,6 +60,7 @@ impl Fleet {
                 kind: UnitKind::ALL[(random.next() % UnitKind::ALL.len() as u64) as usize],
                 status: Status::ALL[(random.next() % Status::ALL.len() as u64) as usize],
                 covert: random.next().is_multiple_of(20),
+                organisation: Some(OrganisationHandle((random.next() % 3) as u32)),
                 ..UnitTraits::default()
             };
             fleet.index.enrol(UnitHandle(number), traits);
@@ -114,12 +120,40 @@ fn is_stale(slot: &Slot) -> bool {
 
 type Answer = (Vec<(UnitName, f64, bool)>, Vec<(OmittedReason, u64)>);
 
-fn nearest_by_scan(fleet: &Fleet, centre: Position, k: usize, max_m: f64, wide: bool) -> Answer {
+/// Sees a third by organisation, an area with a strip, and one unit in eight.
+fn district(centre: Position, size_m: f64) -> Scope {
+    Scope::of(Realm {
+        organisations: [OrganisationHandle(1)].into(),
+        ground: vec![Area::circle(centre, size_m).unwrap()],
+        strip_m: size_m / 4.0,
+        units: (0..400).step_by(8).map(UnitHandle).collect(),
+    })
+}
+
+/// The same in the plainest words.
+fn is_hidden(scope: Option<(Position, f64)>, unit: UnitHandle, slot: &Slot) -> bool {
+    let Some((centre, size_m)) = scope else { return false };
+    let near = |fix: Fix| geodesy::distance_m(centre, fix.position) <= size_m * 1.25;
+    slot.traits.organisation != Some(OrganisationHandle(1)) && !unit.0.is_multiple_of(8) && !slot.fix.is_some_and(near)
+}
+
+fn nearest_by_scan(
+    fleet: &Fleet,
+    scope: Option<(Position, f64)>,
+    centre: Position,
+    k: usize,
+    max_m: f64,
+    wide: bool,
+) -> (Answer, bool) {
     let located = fleet.rows.iter().filter(|(_, slot)| slot.fix.is_some());
     let rows: Vec<_> =
         located.map(|(unit, slot)| ((Backwards.name(*unit), *unit), slot.fix.unwrap().position)).collect();
     let near = testkit::by_distance(centre, &rows).into_iter().filter(|(_, distance)| *distance <= max_m);
-    let near: Vec<_> = near.map(|((name, unit), distance)| (name, fleet.rows[&unit], distance)).collect();
+    let near: Vec<_> = near.map(|((name, unit), distance)| (name, unit, fleet.rows[&unit], distance)).collect();
+    let (hidden, near): (Vec<_>, Vec<_>) =
+        near.into_iter().partition(|(_, unit, slot, _)| is_hidden(scope, *unit, slot));
+    let row = |(name, _, slot, distance)| (name, slot, distance);
+    let (hidden, near): (Vec<_>, Vec<_>) = (hidden.into_iter().map(row).collect(), near.into_iter().map(row).collect());
     let good =
         |stale: bool| near.iter().filter(move |(_, slot, _)| left_out(slot, wide).is_none() && is_stale(slot) == stale);
     let fresh: Vec<_> = good(false).take(k).collect();
@@ -135,8 +169,12 @@ fn nearest_by_scan(fleet: &Fleet, centre: Position, k: usize, max_m: f64, wide: 
     if stale_near > stale.len() {
         counts.insert(OmittedReason::Stale, (stale_near - stale.len()) as u64);
     }
+    let outside = hidden
+        .iter()
+        .any(|(_, slot, distance)| left_out(slot, wide).is_none() && !is_stale(slot) && *distance <= limit);
     let found = fresh.into_iter().map(|row| (row, false)).chain(stale.into_iter().map(|row| (row, true)));
-    (found.map(|((name, _, distance), stale)| (name.clone(), *distance, stale)).collect(), counts.into_iter().collect())
+    let found = found.map(|((name, _, distance), stale)| (name.clone(), *distance, stale)).collect();
+    ((found, counts.into_iter().collect()), outside)
 }
 
 /// The same units in the same order, with distances to a few millimetres.
@@ -158,6 +196,7 @@ proptest! {
     fn nearest_agrees_with_a_full_scan(
         seed in any::<u64>(), units in 1usize..400, shape in 0usize..5, k in 1usize..30,
         max_m in prop_oneof![Just(f64::INFINITY), 10.0..5_000_000.0f64], wide in any::<bool>(),
+        scope_m in prop::option::of(100.0..100_000.0f64),
     ) {
         let shape = Shape::ALL[shape];
         let fleet = Fleet::moved(seed, units, shape);
@@ -168,21 +207,25 @@ proptest! {
                 filter = filter.include(word);
             }
         }
-        let mut ask = NearestAsk::new(centre).k(k).unwrap().filter(filter);
+        let scope = scope_m.map(|size_m| (shape.place(&mut Seeded::new(seed ^ 1)), size_m));
+        let seen = scope.map_or(Scope::everything(), |(centre, size_m)| district(centre, size_m));
+        let mut ask = NearestAsk::new(centre, seen).k(k).unwrap().filter(filter);
         if max_m.is_finite() {
             ask = ask.max_distance_m(max_m).unwrap();
         }
         let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
         let found: Vec<_> = answer.found.iter().map(|one| (Backwards.name(one.unit), one.distance_m, one.stale)).collect();
-        let (expected, omitted) = nearest_by_scan(&fleet, centre, k, max_m, wide);
+        let ((expected, omitted), outside) = nearest_by_scan(&fleet, scope, centre, k, max_m, wide);
         prop_assert!(is_same(&found, &expected), "{found:?} is not {expected:?}");
         prop_assert_eq!(counted(&answer.omitted), omitted);
+        prop_assert_eq!(answer.nearer_outside_scope, outside);
     }
 
     /// Areas too, page by page.
     #[test]
     fn within_agrees_with_a_full_scan(
         seed in any::<u64>(), units in 1usize..400, shape in 0usize..4, size in 0.001..3.0f64, circle in any::<bool>(), limit in 1usize..50,
+        scope_m in prop::option::of(100.0..100_000.0f64),
     ) {
         let shape = Shape::ALL[shape];
         let fleet = Fleet::moved(seed, units, shape);
@@ -199,9 +242,12 @@ proptest! {
             Area::polygons(&[vec![ring(1.0), ring(0.4)]]).unwrap()
         };
         let visible = |slot: &Slot| !slot.traits.covert && slot.fix.is_some_and(|fix| area.contains(fix.position));
-        let mut expected: Vec<_> = fleet.rows.iter().filter(|(_, slot)| visible(slot)).map(|(unit, _)| Backwards.name(*unit)).collect();
+        let scope = scope_m.map(|size_m| (shape.place(&mut Seeded::new(seed ^ 1)), size_m));
+        let visible = |unit: UnitHandle, slot: &Slot| visible(slot) && !is_hidden(scope, unit, slot);
+        let mut expected: Vec<_> = fleet.rows.iter().filter(|(unit, slot)| visible(**unit, slot)).map(|(unit, _)| Backwards.name(*unit)).collect();
         expected.sort();
-        let mut ask = WithinAsk::new(area.clone()).limit(limit).unwrap();
+        let seen = scope.map_or(Scope::everything(), |(centre, size_m)| district(centre, size_m));
+        let mut ask = WithinAsk::new(area.clone(), seen).limit(limit).unwrap();
         let mut found = Vec::new();
         loop {
             let page = query::within(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
@@ -220,8 +266,8 @@ proptest! {
 fn ten_thousand_units_on_one_spot_are_each_found_once() {
     let fleet = Fleet::moved(7, 10_000, Shape::Spot);
     let centre = Shape::Spot.place(&mut Seeded::new(1));
-    let (expected, _) = nearest_by_scan(&fleet, centre, 1_000, f64::INFINITY, false);
-    let ask = NearestAsk::new(centre).k(1_000).unwrap();
+    let ((expected, _), _) = nearest_by_scan(&fleet, None, centre, 1_000, f64::INFINITY, false);
+    let ask = NearestAsk::new(centre, Scope::everything()).k(1_000).unwrap();
     let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
     let found: Vec<_> = answer.found.iter().map(|one| (Backwards.name(one.unit), one.distance_m, one.stale)).collect();
     assert!(is_same(&found, &expected));
@@ -234,7 +280,7 @@ fn out_of_time_is_an_error_and_never_a_shorter_answer() {
     let deadline = Deadline::after(&clock, Duration::from_millis(5));
     clock.advance(Duration::from_millis(5));
     assert!(clock.now() > as_of());
-    let ask = NearestAsk::new(Shape::City.place(&mut Seeded::new(1)));
+    let ask = NearestAsk::new(Shape::City.place(&mut Seeded::new(1)), Scope::everything());
     let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &deadline);
     assert_eq!(answer, Err(QueryError::DeadlineExceeded { examined: 0 }));
 }
@@ -281,8 +327,8 @@ fn a_reader_sees_every_unit_exactly_once_while_they_move() {
 #[test]
 fn asks_over_a_limit_name_field_value_and_limit() {
     let centre = Position::from_degrees(0.0, 0.0).unwrap();
-    let error = NearestAsk::new(centre).k(0).unwrap_err();
+    let error = NearestAsk::new(centre, Scope::everything()).k(0).unwrap_err();
     assert_eq!(error.to_string(), "`k` is 0: must be 1 to 1000");
-    assert!(NearestAsk::new(centre).max_distance_m(f64::NAN).is_err());
+    assert!(NearestAsk::new(centre, Scope::everything()).max_distance_m(f64::NAN).is_err());
     assert!(Filter::new().max_age(Duration::ZERO).is_err());
 }

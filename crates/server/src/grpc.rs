@@ -10,10 +10,12 @@ use std::sync::Arc;
 use model::limits;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::Routes;
 use tonic::transport::server::{Server, TcpIncoming};
 use tonic_health::ServingStatus;
 use tracing::warn;
 
+use crate::access;
 use crate::run::Service;
 
 /// The generated services.
@@ -22,7 +24,7 @@ pub(crate) mod stubs {
     include!(concat!(env!("OUT_DIR"), "/muster.v1.rs"));
 }
 
-const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.descriptors"));
+pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.descriptors"));
 
 pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
     use stubs::{ingest_server::IngestServer, query_server::QueryServer};
@@ -43,6 +45,14 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         reporter.set_service_status("", ServingStatus::NotServing).await;
     });
     let gateways = gateways::Gateways::new(Arc::clone(&service), stopped.clone());
+    let calls = Routes::new(health)
+        .add_service(reflection)
+        .add_service(IngestServer::new(gateways).max_decoding_message_size(limit))
+        .add_service(
+            QueryServer::new(queries::Queries { service: Arc::clone(&service) }).max_decoding_message_size(limit),
+        )
+        .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(service, access::check_call));
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
@@ -52,10 +62,7 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         .max_concurrent_streams(limits::GRPC_STREAMS_MAX)
         .http2_keepalive_interval(Some(limits::GRPC_KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(limits::GRPC_KEEPALIVE_TIMEOUT))
-        .add_service(health)
-        .add_service(reflection)
-        .add_service(IngestServer::new(gateways).max_decoding_message_size(limit))
-        .add_service(QueryServer::new(queries::Queries { service }).max_decoding_message_size(limit))
+        .add_routes(calls.into())
         .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), ended)
         .await;
     watching.abort();

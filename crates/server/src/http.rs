@@ -33,6 +33,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access;
 use crate::run::Service;
 
 #[derive(utoipa::OpenApi)]
@@ -76,6 +77,7 @@ pub(crate) fn router(service: &Arc<Service>) -> Router {
         .fallback(problem::no_such_place)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(model::limits::JSON_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(service), access::check))
         .layer(middleware::from_fn_with_state(Arc::clone(service), alarm::tell))
         .layer(middleware::from_fn_with_state(Arc::clone(service), guard::check))
         .with_state(Arc::clone(service))

@@ -1,5 +1,6 @@
 //! The API: HTTP/GeoJSON, gRPC, configuration, the page. The only crate that knows JSON.
 
+mod access;
 mod clock;
 pub mod config;
 mod contract;

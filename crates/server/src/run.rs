@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use wire::Transport;
 
+use crate::access::{Asker, Denied};
 use crate::config::{Config, Origin};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
@@ -72,6 +73,11 @@ impl Service {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.engine.has_broken()
+    }
+
+    /// Who sends `request`.
+    pub(crate) fn asker<B>(&self, _request: &axum::http::Request<B>) -> Result<Asker, Denied> {
+        Ok(Asker::local())
     }
 
     /// Trouble of the server itself, as stable words.

@@ -19,7 +19,7 @@ fn seen(live: &Live) -> Vec<String> {
     let ringing = live.ringing().into_iter().map(|emergency| {
         format!("{} {} {:?} {:?}", emergency.number, emergency.device, emergency.unit, emergency.place)
     });
-    live.page(None, usize::MAX).into_iter().map(unit).chain(ringing).collect()
+    live.page(None, usize::MAX, &query::Scope::everything()).views.into_iter().map(unit).chain(ringing).collect()
 }
 
 fn open(storage: &Storage, clock: &Arc<dyn Clock>) -> Result<Engine, String> {

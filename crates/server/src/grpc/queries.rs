@@ -7,13 +7,13 @@ use geodesy::{Area, Vertex};
 use model::{Position, UnitName, limits};
 use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, WithinAsk};
 use tokio_stream::Stream;
-use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 use wire::proto::{self, within_request};
 
 use super::ahead::Answers;
 use super::found::units;
 use super::stubs::query_server::Query;
+use crate::access::{Asker, asker_of};
 use crate::figures::Outcome;
 use crate::run::Service;
 use crate::search::{Found, Unanswered, whole};
@@ -34,9 +34,9 @@ impl Query for Queries {
         &self,
         request: Request<proto::NearestRequest>,
     ) -> Result<Response<proto::NearestResponse>, Status> {
-        let patience = Patience::of(&self.service, request.metadata())?;
+        let patience = Patience::of(&self.service, &request)?;
         let asked = patience.request(&self.service, Class::Nearest);
-        nearest(&self.service, request.into_inner(), asked).await.map(Response::new)
+        nearest(&self.service, &asker_of(&request), request.into_inner(), asked).await.map(Response::new)
     }
 
     async fn nearest_stream(
@@ -45,21 +45,22 @@ impl Query for Queries {
     ) -> Result<Response<Self::NearestStreamStream>, Status> {
         let service = Arc::clone(&self.service);
         // The deadline of the call is that of the whole stream; each question has the one of its class.
-        let patience = Patience { deadline: None, ..Patience::of(&service, request.metadata())? };
+        let (patience, asker) = (Patience { deadline: None, ..Patience::of(&service, &request)? }, asker_of(&request));
         let clock = Arc::clone(&service.seats);
         // No task for a question: what is there is answered at once, and leaves in as few frames as hold it.
         let answer = move |(read_at, question): (Duration, Result<proto::NearestRequest, Status>)| {
-            let (service, asked) = (Arc::clone(&service), Patience { read_at, ..patience });
-            async move { answer_in_place(&service, question?, asked).await }
+            let (service, asker) = (Arc::clone(&service), asker.clone());
+            let asked = Patience { read_at, ..patience };
+            async move { answer_in_place(&service, &asker, question?, asked).await }
         };
         let answers = Answers::to(request.into_inner(), move || clock.now(), answer);
         Ok(Response::new(Box::pin(answers)))
     }
 
     async fn within(&self, request: Request<proto::WithinRequest>) -> Result<Response<proto::WithinResponse>, Status> {
-        let patience = Patience::of(&self.service, request.metadata())?;
+        let patience = Patience::of(&self.service, &request)?;
         let asked = patience.request(&self.service, Class::Within);
-        within(&self.service, request.into_inner(), asked).await.map(Response::new)
+        within(&self.service, &asker_of(&request), request.into_inner(), asked).await.map(Response::new)
     }
 
     async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
@@ -76,12 +77,14 @@ struct Patience {
 }
 
 impl Patience {
-    fn of(service: &Service, metadata: &MetadataMap) -> Result<Self, Status> {
+    fn of<T>(service: &Service, request: &Request<T>) -> Result<Self, Status> {
+        let metadata = request.metadata();
         let text = |name| metadata.get(name).map(|value| String::from_utf8_lossy(value.as_encoded_bytes()));
         let deadline = text("grpc-timeout").and_then(|text| timeout(&text));
         let lane = text("muster-lane").map(|text| text.parse().map_err(|error| bad("muster-lane", error)));
         let deadline = deadline.map(|asked| asked.min(limits::DEADLINE_MAX));
-        Ok(Self { read_at: service.seats.now(), deadline, lane: lane.transpose()? })
+        let lane = asker_of(request).lane(lane.transpose()?).map_err(Status::permission_denied)?;
+        Ok(Self { read_at: service.seats.now(), deadline, lane })
     }
 
     fn request(&self, service: &Service, class: Class) -> seats::Request {
@@ -112,11 +115,12 @@ fn timeout(text: &str) -> Option<Duration> {
 /// A question that cannot be answered says so in its place; the stream goes on.
 async fn answer_in_place(
     service: &Service,
+    asker: &Asker,
     question: proto::NearestRequest,
     patience: Patience,
 ) -> Result<proto::NearestResponse, Status> {
     let request_id = question.request_id;
-    let answer = nearest(service, question, patience.request(service, Class::Nearest)).await;
+    let answer = nearest(service, asker, question, patience.request(service, Class::Nearest)).await;
     Ok(answer.unwrap_or_else(|status| proto::NearestResponse {
         request_id,
         error: status.message().to_owned(),
@@ -127,11 +131,12 @@ async fn answer_in_place(
 
 async fn nearest(
     service: &Service,
+    asker: &Asker,
     question: proto::NearestRequest,
     request: seats::Request,
 ) -> Result<proto::NearestResponse, Status> {
     let (request_id, degrades) = (question.request_id, question.allow_degraded);
-    let ask = understood(service, request, nearest_ask(service, question))?;
+    let ask = understood(service, request, nearest_ask(service, asker, question))?;
     let live = service.engine.live();
     let degraded = degrades.then_some(|left| live.nearest_degraded(&ask, left));
     let search = |left| live.nearest(&ask, left).map(Found::from);
@@ -149,13 +154,18 @@ async fn nearest(
         alarms: service.alarms().into_iter().map(String::from).collect(),
         searched_m,
         error_code: 0,
+        nearer_outside_scope: answer.nearer_outside_scope,
     };
     drop(sending);
     Ok(response)
 }
 
-fn nearest_ask(service: &Service, question: proto::NearestRequest) -> Result<NearestAsk, Status> {
-    let mut ask = NearestAsk::new(place("centre", question.centre)?).filter(filter(question.filter, service)?);
+fn nearest_ask(service: &Service, asker: &Asker, question: proto::NearestRequest) -> Result<NearestAsk, Status> {
+    let mut ask = NearestAsk::new(place("centre", question.centre)?, asker.scope.clone()).filter(filter(
+        question.filter,
+        asker,
+        service,
+    )?);
     if question.k > 0 {
         ask = ask.k(question.k as usize).map_err(of_ask)?;
     }
@@ -167,10 +177,11 @@ fn nearest_ask(service: &Service, question: proto::NearestRequest) -> Result<Nea
 
 async fn within(
     service: &Service,
+    asker: &Asker,
     question: proto::WithinRequest,
     request: seats::Request,
 ) -> Result<proto::WithinResponse, Status> {
-    let ask = understood(service, request, within_ask(service, question))?;
+    let ask = understood(service, request, within_ask(service, asker, question))?;
     let live = service.engine.live();
     let (answer, sending) =
         service.search(request, |left| live.within(&ask, left), whole::<query::Within>()).await.map_err(unanswered)?;
@@ -187,8 +198,9 @@ async fn within(
     Ok(response)
 }
 
-fn within_ask(service: &Service, question: proto::WithinRequest) -> Result<WithinAsk, Status> {
-    let mut ask = WithinAsk::new(area(question.area)?).filter(filter(question.filter, service)?);
+fn within_ask(service: &Service, asker: &Asker, question: proto::WithinRequest) -> Result<WithinAsk, Status> {
+    let mut ask =
+        WithinAsk::new(area(question.area)?, asker.scope.clone()).filter(filter(question.filter, asker, service)?);
     if question.limit > 0 {
         ask = ask.limit(question.limit as usize).map_err(of_ask)?;
     }
@@ -255,20 +267,25 @@ fn area(area: Option<within_request::Area>) -> Result<Area, Status> {
     made.map_err(|error| bad("area", error))
 }
 
-fn filter(filter: Option<proto::Filter>, service: &Service) -> Result<Filter, Status> {
+fn filter(filter: Option<proto::Filter>, asker: &Asker, service: &Service) -> Result<Filter, Status> {
     let Some(asked) = filter else { return Ok(Filter::new()) };
     few("capabilities", &asked.capabilities)?;
     few("organisations", &asked.organisations)?;
     let roster = service.engine.live().roster();
     let mut filter = Filter::new().kinds(words("kinds", &asked.kinds)?).statuses(words("statuses", &asked.statuses)?);
     for word in &asked.capabilities {
-        let bit = roster.capability(word).ok_or_else(|| bad("capabilities", format!("no unit has {word:?}")))?;
-        filter = filter.capability(bit);
+        filter = match roster.capability(word) {
+            Some(bit) => filter.capability(bit),
+            None if asker.sees_all() => return Err(bad("capabilities", format!("no unit has {word:?}"))),
+            None => filter.nobody(),
+        };
     }
     for word in &asked.organisations {
-        let found =
-            roster.organisation(word).ok_or_else(|| bad("organisations", format!("no unit belongs to {word:?}")))?;
-        filter = filter.organisation(found);
+        filter = match roster.organisation(word) {
+            Some(found) => filter.organisation(found),
+            None if asker.sees_all() => return Err(bad("organisations", format!("no unit belongs to {word:?}"))),
+            None => filter.nobody(),
+        };
     }
     for include in words("include", &asked.include)? {
         filter = filter.include(include);

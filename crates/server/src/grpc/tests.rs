@@ -202,6 +202,7 @@ async fn a_burst_of_a_thousand_questions_is_answered_with_few_writes_and_in_orde
     let endless = tokio_stream::once(Ok::<_, std::io::Error>(burst)).chain(tokio_stream::pending());
     let request = axum::http::Request::post("/muster.v1.Query/NearestStream")
         .header("content-type", "application/grpc")
+        .extension(crate::access::Asker::local())
         .body(axum::body::Body::from_stream(endless))
         .unwrap();
     let service = QueryServer::new(super::queries::Queries { service: std::sync::Arc::clone(server.service()) });

@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::params::Params;
 use super::problem::Problem;
+use crate::access::Asker;
 use crate::figures::Outcome;
 use crate::run::Service;
 use crate::search::Sending;
@@ -46,7 +47,9 @@ impl FromRequestParts<Arc<Service>> for Patience {
         });
         let lane = header("muster-lane")
             .map(|text| text.parse::<Lane>().map_err(|error| Problem::bad("Muster-Lane", text, error)));
-        Ok(Self { read_at, deadline: deadline.transpose()?, lane: lane.transpose()? })
+        let asker = parts.extensions.get::<Asker>().expect("a handler is reached through the check of access only");
+        let lane = asker.lane(lane.transpose()?).map_err(Problem::forbidden)?;
+        Ok(Self { read_at, deadline: deadline.transpose()?, lane })
     }
 }
 
@@ -83,20 +86,27 @@ pub(crate) fn datum(params: &mut Params) -> Result<Datum, Problem> {
 }
 
 /// The filter of a request. Organisations and capabilities that nobody has are refused: a misspelt
-/// one must not look like an empty city.
-pub(crate) fn filter(params: &mut Params, service: &Service) -> Result<Filter, Problem> {
+/// one must not look like an empty city. Who does not see everything is not told which there are.
+pub(crate) fn filter(params: &mut Params, asker: &Asker, service: &Service) -> Result<Filter, Problem> {
     let roster = service.engine.live().roster();
     let mut filter = Filter::new().kinds(params.words("kind")?).statuses(params.words("status")?);
     for word in params.words::<String>("capability")? {
-        let bit = roster.capability(&word);
-        let bit =
-            bit.ok_or_else(|| Problem::bad("capability", &word, format!("no unit has the capability {word:?}")))?;
-        filter = filter.capability(bit);
+        filter = match roster.capability(&word) {
+            Some(bit) => filter.capability(bit),
+            None if asker.sees_all() => {
+                return Err(Problem::bad("capability", &word, format!("no unit has the capability {word:?}")));
+            }
+            None => filter.nobody(),
+        };
     }
     for word in params.words::<String>("org")? {
-        let found = roster.organisation(&word);
-        let found = found.ok_or_else(|| Problem::bad("org", &word, format!("no unit belongs to {word:?}")))?;
-        filter = filter.organisation(found);
+        filter = match roster.organisation(&word) {
+            Some(found) => filter.organisation(found),
+            None if asker.sees_all() => {
+                return Err(Problem::bad("org", &word, format!("no unit belongs to {word:?}")));
+            }
+            None => filter.nobody(),
+        };
     }
     for include in params.words::<Include>("include")? {
         filter = filter.include(include);

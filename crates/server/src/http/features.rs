@@ -34,6 +34,9 @@ pub(crate) struct Collection {
     /// of an answer with fewer than `k` fresh ones, all within reach.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) omitted: Option<BTreeMap<&'static str, u64>>,
+    /// Only where the caller does not see every unit: a fresh unit that it may not see is nearer than the last of these, or would be one of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nearer_outside_scope: Option<bool>,
     /// With `explain=true`: who was left out and why, at most 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) explained: Option<Vec<Explained>>,
@@ -170,6 +173,7 @@ impl<'a> Maker<'a> {
             searched_m: None,
             omitted: None,
             explained: None,
+            nearer_outside_scope: None,
             candidates: None,
             next,
         }

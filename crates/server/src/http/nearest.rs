@@ -10,6 +10,7 @@ use super::ask::{Patience, datum, filter, of_ask, place, sent, understood};
 use super::features::{Collection, Explained, Maker};
 use super::params::Params;
 use super::problem::Problem;
+use crate::access::Asker;
 use crate::run::Service;
 use crate::search::Found;
 
@@ -49,16 +50,19 @@ const CANDIDATES: &str =
 )]
 pub(crate) async fn nearest(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     patience: Patience,
     params: Params,
 ) -> Result<Response, Problem> {
     let request = patience.request(&service, Class::Nearest);
-    let asked = understood(&service, request, Asked::of(&service, params))?;
+    let asked = understood(&service, request, Asked::of(&service, &asker, params))?;
     let live = service.engine.live();
     let degraded = (asked.overload == Overload::Degrade).then_some(|left| live.nearest_degraded(&asked.ask, left));
     let (found, sending) =
         service.search(request, |left| live.nearest(&asked.ask, left).map(Found::from), degraded).await?;
-    Ok(sent(&answer(&service, &asked, &found), sending))
+    let mut answer = answer(&service, &asked, &found);
+    answer.nearer_outside_scope = (!asker.sees_all()).then_some(found.nearest.nearer_outside_scope);
+    Ok(sent(&answer, sending))
 }
 
 /// What its caller takes when a query cannot be answered in time.
@@ -76,10 +80,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn of(service: &Service, mut params: Params) -> Result<Self, Problem> {
+    fn of(service: &Service, asker: &Asker, mut params: Params) -> Result<Self, Problem> {
         let datum = datum(&mut params)?;
         let centre = place(&mut params, datum)?;
-        let mut ask = NearestAsk::new(centre).filter(filter(&mut params, service)?);
+        let mut ask = NearestAsk::new(centre, asker.scope.clone()).filter(filter(&mut params, asker, service)?);
         if let Some(k) = params.parsed("k")? {
             ask = ask.k(k).map_err(|error| of_ask(&error))?;
         }

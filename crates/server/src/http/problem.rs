@@ -52,6 +52,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", "There is no such thing", detail)
     }
 
+    /// Who asks may not do this.
+    pub(crate) fn forbidden(detail: impl ToString) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", "Who asks may not do this", detail)
+    }
+
     fn stopping() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, "stopping", "The server is stopping", "nothing of the request was settled; send it again")

@@ -7,7 +7,7 @@ use axum::extract::State;
 use journal::{Log, Status};
 use model::limits;
 use parking_lot::Mutex;
-use query::Class;
+use query::{Class, Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -138,10 +138,10 @@ fn measure(service: &Service) -> Stats {
     let as_of = live.now();
     let (mut by_kind, mut ages, mut after) = (BTreeMap::new(), Vec::new(), None);
     loop {
-        let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
-        let Some(last) = page.last() else { break };
-        after = Some(last.unit.name.clone());
-        for view in &page {
+        let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX, &Scope::everything());
+        let Some(last) = page.next else { break };
+        after = Some(last);
+        for view in &page.views {
             *by_kind.entry(view.unit.kind.as_str()).or_insert(0) += 1;
             ages.extend(ages_of(&view.slot, as_of).fix_s);
         }

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use geodesy::Datum;
 use model::{DeviceId, OrganisationName, Status, Unit, UnitKind, UnitName, limits};
-use query::{Class, QueryError};
+use query::{Class, QueryError, Scope};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -16,6 +16,7 @@ use super::ask::{Patience, json, sent, understood};
 use super::features::{Collection, Feature, Maker};
 use super::params::Params;
 use super::problem::Problem;
+use crate::access::Asker;
 use crate::run::Service;
 use crate::search::whole;
 
@@ -99,12 +100,14 @@ fn name_of(text: &str) -> Result<UnitName, Problem> {
 )]
 pub(crate) async fn list(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     patience: Patience,
     params: Params,
 ) -> Result<Response, Problem> {
     let request = patience.request(&service, Class::List);
     let page = understood(&service, request, Page::of(params))?;
-    let (answer, sending) = service.search(request, |left| page.collect(&service, left), whole::<Collection>()).await?;
+    let (answer, sending) =
+        service.search(request, |left| page.collect(&service, &asker.scope, left), whole::<Collection>()).await?;
     Ok(sent(&answer, sending))
 }
 
@@ -137,7 +140,7 @@ impl Page {
     }
 
     /// The page, if it is made within `left`. The clock is looked at once for each page of the roster.
-    fn collect(&self, service: &Service, left: Duration) -> Result<Collection, QueryError> {
+    fn collect(&self, service: &Service, scope: &Scope, left: Duration) -> Result<Collection, QueryError> {
         let until = service.seats.now().saturating_add(left);
         let live = service.engine.live();
         let maker = Maker::new(service, live.now(), Datum::Wgs84);
@@ -146,11 +149,11 @@ impl Page {
             if service.seats.now() >= until {
                 return Err(QueryError::DeadlineExceeded { examined });
             }
-            let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX);
-            let Some(last) = page.last() else { break };
-            after = Some(last.unit.name.clone());
-            examined += page.len() as u64;
-            for view in page.iter().filter(|view| self.has(&view.unit)) {
+            let page = live.page(after.as_ref(), limits::PAGE_FEATURES_MAX, scope);
+            let Some(last) = page.next else { break };
+            after = Some(last);
+            examined += page.examined as u64;
+            for view in page.views.iter().filter(|view| self.has(&view.unit)) {
                 if features.len() == self.limit {
                     let last: Option<&Feature> = features.last();
                     let next = last.map(|feature| feature.name().to_owned());
@@ -172,11 +175,12 @@ impl Page {
 )]
 pub(crate) async fn read(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     Path(unit): Path<String>,
 ) -> Result<Json<Feature>, Problem> {
     let name = name_of(&unit)?;
     let live = service.engine.live();
-    let view = live.unit(&name).ok_or_else(|| unknown(&name))?;
+    let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
     Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
 }
 
@@ -195,6 +199,7 @@ pub(crate) async fn read(
 )]
 pub(crate) async fn write(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     Path(unit): Path<String>,
     body: Result<Json<UnitBody>, JsonRejection>,
 ) -> Result<Json<Feature>, Problem> {
@@ -204,7 +209,7 @@ pub(crate) async fn write(
     service.engine.enrol(unit, &devices).map_err(conflict)?;
     service.settle().await?;
     let live = service.engine.live();
-    let view = live.unit(&name).ok_or_else(|| unknown(&name))?;
+    let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
     Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
 }
 
@@ -217,10 +222,12 @@ pub(crate) async fn write(
 )]
 pub(crate) async fn delete(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     Path(unit): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let name = name_of(&unit)?;
-    if !service.engine.retire(&name) {
+    let is_seen = service.engine.live().unit(&name, &asker.scope).is_some();
+    if !is_seen || !service.engine.retire(&name) {
         return Err(unknown(&name));
     }
     service.settle().await?;
@@ -258,9 +265,9 @@ mod tests {
         let unit = UnitBody::default().checked(name_of("a").unwrap()).unwrap().0;
         server.enrol(unit, &[]).unwrap();
         let page = Page { kinds: Vec::new(), organisations: Vec::new(), limit: 1_000, after: None };
-        let late = page.collect(server.service(), Duration::ZERO).err();
+        let late = page.collect(server.service(), &Scope::everything(), Duration::ZERO).err();
         assert_eq!(late, Some(QueryError::DeadlineExceeded { examined: 0 }));
-        assert!(page.collect(server.service(), limits::DEADLINE_MAX).is_ok());
+        assert!(page.collect(server.service(), &Scope::everything(), limits::DEADLINE_MAX).is_ok());
         server.stop().await;
     }
 

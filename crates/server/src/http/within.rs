@@ -15,6 +15,7 @@ use super::ask::{Patience, datum, filter, json, of_ask, sent, understood};
 use super::features::{Collection, Maker};
 use super::params::Params;
 use super::problem::Problem;
+use crate::access::Asker;
 use crate::run::Service;
 use crate::search::whole;
 
@@ -78,21 +79,23 @@ pub(crate) enum Place {
 )]
 pub(crate) async fn within(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     patience: Patience,
     params: Params,
     body: Result<Json<AreaBody>, JsonRejection>,
 ) -> Result<Response, Problem> {
     let request = patience.body_read(&service).request(&service, Class::Within);
-    let asked = json(body).and_then(|area| asked(&service, params, area));
+    let asked = json(body).and_then(|area| asked(&service, &asker, params, area));
     let (ask, datum) = understood(&service, request, asked)?;
     let live = service.engine.live();
     let (found, sending) = service.search(request, |left| live.within(&ask, left), whole::<Within>()).await?;
     Ok(sent(&answer(&service, datum, found), sending))
 }
 
-fn asked(service: &Service, mut params: Params, area: AreaBody) -> Result<(WithinAsk, Datum), Problem> {
+fn asked(service: &Service, asker: &Asker, mut params: Params, area: AreaBody) -> Result<(WithinAsk, Datum), Problem> {
     let datum = datum(&mut params)?;
-    let mut ask = WithinAsk::new(area_of(area, datum)?).filter(filter(&mut params, service)?);
+    let mut ask =
+        WithinAsk::new(area_of(area, datum)?, asker.scope.clone()).filter(filter(&mut params, asker, service)?);
     if let Some(limit) = params.parsed("limit")? {
         ask = ask.limit(limit).map_err(|error| of_ask(&error))?;
     }
