@@ -7,11 +7,15 @@ mod fleet;
 pub mod floors;
 mod grid;
 mod packed;
+pub mod pipe;
 mod plane;
 mod point_tree;
+pub mod process;
 mod rounds;
+pub mod served;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
 pub use area::{Disc, Outline, Region};
 pub use fleet::{Fleet, Spread};
@@ -19,4 +23,4 @@ pub use grid::Grid;
 pub use packed::Packed;
 pub use plane::{Best, K, Number, Plane, Scan};
 pub use point_tree::{Narrow, PointTree, Wide};
-pub use rounds::{Rounds, timed};
+pub use rounds::{Rounds, on_core, quantile, timed};

@@ -45,7 +45,11 @@ fn spread(mut figures: Vec<f64>) -> [f64; 3] {
 }
 
 fn short(figure: f64) -> String {
-    if figure < 100.0 { format!("{figure:.1}") } else { format!("{figure:.0}") }
+    match figure.abs() {
+        size if size >= 100.0 => format!("{figure:.0}"),
+        size if size >= 1.0 => format!("{figure:.1}"),
+        _ => format!("{figure:.3}"),
+    }
 }
 
 /// Nanoseconds a piece that this thread was on a core for, for `pieces` pieces of work. Time in which the system ran something
@@ -56,7 +60,21 @@ pub fn timed(pieces: usize, work: impl FnOnce()) -> f64 {
     (on_core() - began).as_nanos() as f64 / pieces as f64
 }
 
-fn on_core() -> Duration {
+/// Time that this thread was on a core for.
+///
+/// # Panics
+/// When the system's clock is broken.
+#[must_use]
+pub fn on_core() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).expect("less than a second"))
+}
+
+/// The value that so large a share of `values` does not exceed; `values` are sorted then.
+///
+/// # Panics
+/// When there are none.
+pub fn quantile(values: &mut [f64], share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[((values.len() as f64 * share) as usize).min(values.len() - 1)]
 }

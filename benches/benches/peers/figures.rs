@@ -119,12 +119,6 @@ fn spread(mut figures: Vec<f64>) -> [f64; 3] {
     [figures[0], median, figures[figures.len() - 1]]
 }
 
-/// The value that so large a share of `values` does not exceed.
-pub(crate) fn quantile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[((values.len() as f64 * share) as usize).min(values.len() - 1)]
-}
-
 fn short(figure: f64) -> String {
     match figure.abs() {
         size if size >= 100.0 => format!("{figure:.0}"),

@@ -7,22 +7,19 @@
 mod figures;
 mod muster;
 mod peer;
-mod pipe;
 mod postgis;
-mod process;
 mod redis;
 mod resp;
 mod runs;
 mod tile38;
-mod trace;
 mod wire_pg;
 
 use std::time::Duration;
 
 use figures::{Better, Figures, Goal};
+use muster_benches::trace::Trace;
 use peer::{Peer, Started};
 use runs::Runs;
-use trace::Trace;
 
 /// Questions whose answers are compared.
 const COMPARED: usize = 200;

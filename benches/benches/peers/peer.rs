@@ -1,6 +1,6 @@
-use crate::pipe::{Asker, Feed};
-use crate::process::Process;
-use crate::trace::{Report, Trace};
+use muster_benches::pipe::{Asker, Feed};
+use muster_benches::process::Process;
+use muster_benches::trace::{Report, Trace};
 
 /// A way to report.
 #[derive(Debug, Clone, Copy)]

@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use std::rc::Rc;
 
 use crate::peer::{AskStyle, FeedStyle, Peer, Started};
-use crate::pipe::{Asker, Batch, Feed, Pipe, PipeAsker};
-use crate::process::{Process, find, folder, free_address};
-use crate::trace::{Report, Trace};
 use crate::wire_pg::{self, array, bind, call, message, query, units};
+use muster_benches::pipe::{Asker, Batch, Feed, Pipe, PipeAsker};
+use muster_benches::process::{Process, find, folder, free_address};
+use muster_benches::trace::{Report, Trace};
 
 const UPDATES: FeedStyle = FeedStyle { label: "500 rows an update, pipelined", reports: 500, window: 4 };
 const UPSERTS: FeedStyle = FeedStyle { label: "500 rows an upsert, pipelined", reports: 500, window: 4 };

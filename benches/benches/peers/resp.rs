@@ -1,6 +1,6 @@
 //! RESP, the protocol of Redis, which Tile38 speaks too: commands as arrays of strings, replies of any depth.
 
-use crate::pipe::Reply;
+use muster_benches::pipe::Reply;
 
 /// Lays a command.
 pub(crate) fn command(out: &mut Vec<u8>, words: &[&str]) {

@@ -3,10 +3,11 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::figures::{Better, Figures, quantile};
+use crate::figures::{Better, Figures};
 use crate::peer::{AskStyle, FeedStyle, Peer};
-use crate::pipe::{Asked, Asker, Feed, Pace};
-use crate::trace::Trace;
+use muster_benches::pipe::{Asked, Asker, Feed, Pace, side_by_side};
+use muster_benches::quantile;
+use muster_benches::trace::Trace;
 
 /// Names of the measures that have goals.
 pub(crate) const REPORTS: &str = "reports/s";
@@ -142,13 +143,4 @@ impl Runs<'_> {
 
 fn best(peer: &dyn Peer) -> FeedStyle {
     *peer.feed_styles().last().expect("every server takes reports")
-}
-
-/// Runs `work` on each, a thread each, all at once.
-fn side_by_side<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    let work = &work;
-    thread::scope(|scope| {
-        let threads: Vec<_> = all.into_iter().map(|one| scope.spawn(move || work(one))).collect();
-        threads.into_iter().map(|thread| thread.join().expect("a connection ends well")).collect()
-    })
 }

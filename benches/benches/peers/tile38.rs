@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
 use crate::peer::{AskStyle, FeedStyle, Peer, Started};
-use crate::pipe::{Asker, Batch, Feed, Pipe, PipeAsker};
-use crate::process::{Process, find, folder, free_address};
 use crate::resp::{command, skim, units};
-use crate::trace::{Report, Trace};
+use muster_benches::pipe::{Asker, Batch, Feed, Pipe, PipeAsker};
+use muster_benches::process::{Process, find, folder, free_address};
+use muster_benches::trace::{Report, Trace};
 
 const SINGLE: FeedStyle = FeedStyle { label: "SET, 100 in the pipeline", reports: 100, window: 4 };
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use crate::pipe::{Pipe, Reply};
+use muster_benches::pipe::{Pipe, Reply};
 
 /// Lays a message.
 pub(crate) fn message(out: &mut Vec<u8>, kind: u8, body: &[u8]) {

@@ -1,8 +1,9 @@
 //! The one trace: a clustered city that moves, the questions, and what a plain scan answers.
 
 use model::Position;
-use muster_benches::{Fleet, Spread};
 use testkit::Seeded;
+
+use crate::{Fleet, Spread};
 
 /// Reports of each unit in the trace, which is then played backwards.
 const ROUNDS: usize = 10;
@@ -12,20 +13,23 @@ const QUESTIONS: usize = 4_096;
 const SCANNED: usize = 200;
 
 /// Who reported, and from where.
-pub(crate) type Report = (u32, Position);
+pub type Report = (u32, Position);
 
 /// What all servers are told and asked.
 #[derive(Debug)]
-pub(crate) struct Trace {
+pub struct Trace {
     /// Where everyone is at first, by unit.
-    pub(crate) places: Vec<Position>,
+    pub places: Vec<Position>,
     /// Everyone once, in some order; then everyone again.
     rounds: Vec<Vec<Report>>,
-    pub(crate) questions: Vec<Position>,
+    /// Where questions are asked from, within 200 m of some unit.
+    pub questions: Vec<Position>,
 }
 
 impl Trace {
-    pub(crate) fn new(units: usize) -> Self {
+    /// The same for the same number of units.
+    #[must_use]
+    pub fn new(units: usize) -> Self {
         let mut fleet = Fleet::new(42, units, Spread::Clustered);
         let mut random = Seeded::new(7);
         let questions = (0..QUESTIONS).map(|_| fleet.ask(&mut random)).collect();
@@ -35,20 +39,23 @@ impl Trace {
     }
 
     /// The first places of `lane`'s units, of `lanes`.
-    pub(crate) fn first(&self, lane: usize, lanes: usize) -> Vec<Vec<Report>> {
+    #[must_use]
+    pub fn first(&self, lane: usize, lanes: usize) -> Vec<Vec<Report>> {
         let all = (0..).zip(self.places.iter().copied());
         vec![all.filter(|(unit, _)| *unit as usize % lanes == lane).collect()]
     }
 
     /// What `lane` reports, of `lanes`: a unit always reports on the same connection.
-    pub(crate) fn reports(&self, lane: usize, lanes: usize) -> Vec<Vec<Report>> {
+    #[must_use]
+    pub fn reports(&self, lane: usize, lanes: usize) -> Vec<Vec<Report>> {
         let of_lane =
             |round: &Vec<Report>| round.iter().copied().filter(|(unit, _)| *unit as usize % lanes == lane).collect();
         self.rounds.iter().map(of_lane).collect()
     }
 
     /// The ten nearest to question `at` while everyone is at the first place.
-    pub(crate) fn nearest(&self, at: usize) -> Vec<u32> {
+    #[must_use]
+    pub fn nearest(&self, at: usize) -> Vec<u32> {
         let centre = self.questions[at];
         let narrow = centre.lat_deg().to_radians().cos();
         let off = |place: &Position| {

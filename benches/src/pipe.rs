@@ -8,36 +8,49 @@ use std::time::{Duration, Instant};
 
 /// The reply at the front of what came in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reply {
-    pub(crate) bytes: usize,
+pub struct Reply {
+    /// How long it is.
+    pub bytes: usize,
     /// False: the server refused. An error that is none of overload ends the bench.
-    pub(crate) is_answer: bool,
+    pub is_answer: bool,
 }
 
 /// Finds the reply at the front; `None` while it is not whole. Reads no more than it must.
-pub(crate) type Skim = fn(&[u8]) -> Option<Reply>;
+pub type Skim = fn(&[u8]) -> Option<Reply>;
 
 /// A connection and what came in on it.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub struct Pipe {
     stream: TcpStream,
     inbox: Vec<u8>,
     skim: Skim,
 }
 
 impl Pipe {
-    pub(crate) fn connect(address: SocketAddr, skim: Skim) -> Self {
+    /// Connects.
+    ///
+    /// # Panics
+    /// When nobody listens; so do all other functions when the server has gone.
+    #[must_use]
+    pub fn connect(address: SocketAddr, skim: Skim) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("a socket option");
         Self { stream, inbox: Vec::new(), skim }
     }
 
-    pub(crate) fn send(&mut self, bytes: &[u8]) {
+    /// Sends all of `bytes`.
+    ///
+    /// # Panics
+    /// When the server has gone.
+    pub fn send(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the server reads");
     }
 
     /// Waits for at least one reply; shows each that is there, and returns how many.
-    pub(crate) fn hear(&mut self, mut each: impl FnMut(Reply, &[u8])) -> usize {
+    ///
+    /// # Panics
+    /// When the server has gone.
+    pub fn hear(&mut self, mut each: impl FnMut(Reply, &[u8])) -> usize {
         let mut chunk = [0; 64 * 1_024];
         loop {
             let (mut at, mut replies) = (0, 0);
@@ -57,7 +70,7 @@ impl Pipe {
     }
 
     /// Sends one request and gives its reply.
-    pub(crate) fn call(&mut self, request: &[u8]) -> Vec<u8> {
+    pub fn call(&mut self, request: &[u8]) -> Vec<u8> {
         let mut whole = Vec::new();
         self.send(request);
         self.hear(|_, bytes| whole = bytes.to_vec());
@@ -67,18 +80,21 @@ impl Pipe {
 
 /// Encoded reports that are sent and answered as one.
 #[derive(Debug, Clone)]
-pub(crate) struct Batch {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) reports: usize,
-    pub(crate) replies: usize,
+pub struct Batch {
+    /// As they are sent, but for what is laid with each sending.
+    pub bytes: Vec<u8>,
+    /// How many reports it has.
+    pub reports: usize,
+    /// How many replies it gets.
+    pub replies: usize,
 }
 
 /// Lays a batch with the number of its sending.
-pub(crate) type Lay = fn(&mut Vec<u8>, &Batch, u64);
+pub type Lay = fn(&mut Vec<u8>, &Batch, u64);
 
 /// How fast a feed sends.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Pace {
+pub enum Pace {
     /// As fast as replies allow.
     FlatOut,
     /// So many reports a second on this connection.
@@ -87,7 +103,7 @@ pub(crate) enum Pace {
 
 /// A connection that reports. The trace is played to its end and back, so that nobody jumps.
 #[derive(Debug)]
-pub(crate) struct Feed {
+pub struct Feed {
     pipe: Pipe,
     batches: Arc<[Batch]>,
     lay: Lay,
@@ -98,12 +114,14 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new(pipe: Pipe, batches: Vec<Batch>, window: usize, lay: Lay) -> Self {
+    /// Plays `batches` there and back, with at most `window` of them without all of their replies.
+    #[must_use]
+    pub fn new(pipe: Pipe, batches: Vec<Batch>, window: usize, lay: Lay) -> Self {
         Self { pipe, batches: batches.into(), lay, window, sent: 0, out: Vec::new() }
     }
 
     /// Reports for so long; returns how many reports were answered, and after how long the last one was.
-    pub(crate) fn run(&mut self, pace: Pace, time: Duration) -> (usize, Duration) {
+    pub fn run(&mut self, pace: Pace, time: Duration) -> (usize, Duration) {
         let began = Instant::now();
         let (mut reports, mut waiting) = (0, 0);
         let replies = self.batches[0].replies;
@@ -134,7 +152,7 @@ impl Feed {
     }
 
     /// Sends every batch once.
-    pub(crate) fn run_once(&mut self) {
+    pub fn run_once(&mut self) {
         let mut waiting = 0;
         for _ in 0..self.batches.len() {
             waiting += self.lay_next().1;
@@ -171,16 +189,19 @@ impl Feed {
 
 /// What became of questions.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Asked {
-    pub(crate) answered: usize,
-    pub(crate) refused: usize,
+pub struct Asked {
+    /// With units.
+    pub answered: usize,
+    /// Without.
+    pub refused: usize,
     /// Milliseconds of each, when one was open at a time; a refused one counts with its time too.
-    pub(crate) times_ms: Vec<f64>,
-    pub(crate) time: Duration,
+    pub times_ms: Vec<f64>,
+    /// From the first question to the last answer.
+    pub time: Duration,
 }
 
 /// A connection that asks for the ten nearest.
-pub(crate) trait Asker: Send {
+pub trait Asker: Send {
     /// Asks for so long with `depth` questions open.
     fn run(&mut self, depth: usize, time: Duration) -> Asked;
     /// The units that question `at` found, nearest first.
@@ -189,11 +210,13 @@ pub(crate) trait Asker: Send {
 
 /// An asker over bytes that were encoded ahead.
 #[derive(Debug)]
-pub(crate) struct PipeAsker {
-    pub(crate) pipe: Pipe,
-    pub(crate) questions: Vec<Vec<u8>>,
+pub struct PipeAsker {
+    /// To the server.
+    pub pipe: Pipe,
+    /// Encoded, asked in turn.
+    pub questions: Vec<Vec<u8>>,
     /// Reads the units of a reply.
-    pub(crate) read: fn(&[u8]) -> Vec<u32>,
+    pub read: fn(&[u8]) -> Vec<u32>,
 }
 
 impl Asker for PipeAsker {
@@ -225,4 +248,16 @@ impl Asker for PipeAsker {
         let reply = self.pipe.call(&self.questions[at]);
         (self.read)(&reply)
     }
+}
+
+/// Runs `work` on each, a thread each, all at once.
+///
+/// # Panics
+/// When one of them does.
+pub fn side_by_side<T: Send, R: Send>(all: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = all.into_iter().map(|one| scope.spawn(move || work(one))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a connection ends well")).collect()
+    })
 }

@@ -16,7 +16,7 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// A running server and its folder.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     /// Signal that ends it in good order.
     stop_signal: &'static str,
@@ -25,7 +25,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Keeps a child that was started, and the folder that is its own.
-    pub(crate) const fn of(child: Child, stop_signal: &'static str, folder: TempDir) -> Self {
+    #[must_use]
+    pub const fn of(child: Child, stop_signal: &'static str, folder: TempDir) -> Self {
         Self { child, stop_signal, _folder: folder }
     }
 
@@ -33,7 +34,7 @@ impl Process {
     ///
     /// # Panics
     /// When the server ended, or took longer than a minute.
-    pub(crate) fn wait_for(&mut self, address: SocketAddr) {
+    pub fn wait_for(&mut self, address: SocketAddr) {
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
             if let Some(status) = self.child.try_wait().expect("a child can be asked") {
@@ -45,7 +46,8 @@ impl Process {
     }
 
     /// Time on a core so far, of the process, its children, and those of them that have ended.
-    pub(crate) fn on_core(&self) -> Duration {
+    #[must_use]
+    pub fn on_core(&self) -> Duration {
         let ticks = |pid: u32, fields: &[usize]| {
             let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
             let after_name = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
@@ -59,7 +61,8 @@ impl Process {
     }
 
     /// Bytes in memory; pages that processes share count once in all.
-    pub(crate) fn memory_bytes(&self) -> u64 {
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
         let pss = |pid: u32| {
             let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
             let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
@@ -90,18 +93,34 @@ impl Drop for Process {
 }
 
 /// A folder on the disk of the build, where the journals of all are kept.
-pub(crate) fn folder() -> TempDir {
-    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the build's folder takes a folder")
+///
+/// # Panics
+/// When the disk takes none.
+#[must_use]
+pub fn folder() -> TempDir {
+    let folder = programs().with_file_name("tmp");
+    fs::create_dir_all(&folder).and_then(|()| tempfile::tempdir_in(folder)).expect("the build's folder takes a folder")
+}
+
+/// The folder of the programs of this build: a bench runs two folders below it.
+pub(crate) fn programs() -> PathBuf {
+    let own = std::env::current_exe().expect("a program knows where it is");
+    own.ancestors().nth(2).map(Path::to_owned).expect("the build has folders")
 }
 
 /// A loopback port that was free a moment ago.
-pub(crate) fn free_address() -> SocketAddr {
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn free_address() -> SocketAddr {
     let probe = TcpListener::bind(("127.0.0.1", 0)).expect("loopback has a port");
     probe.local_addr().expect("it is bound")
 }
 
 /// Where `program` is: on the path, or in one of `folders`.
-pub(crate) fn find(program: &str, folders: &[PathBuf]) -> Option<PathBuf> {
+#[must_use]
+pub fn find(program: &str, folders: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
     on_path.iter().chain(folders).map(|folder: &PathBuf| folder.join(program)).find(|file: &PathBuf| is_file(file))
