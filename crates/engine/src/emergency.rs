@@ -106,6 +106,16 @@ impl Emergencies {
         all
     }
 
+    /// The devices that ring at a place that `is_near` picks. Free when nothing rings.
+    pub(crate) fn near(&self, is_near: impl Fn(Position) -> bool) -> Vec<DeviceId> {
+        if self.count() == 0 {
+            return Vec::new();
+        }
+        let active = self.active.lock();
+        let near = active.values().filter(|emergency| emergency.place.is_some_and(|(place, _)| is_near(place)));
+        near.map(|emergency| emergency.device.clone()).collect()
+    }
+
     /// How many ring now.
     #[must_use]
     pub fn count(&self) -> usize {

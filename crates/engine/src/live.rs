@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use index::{Change, LiveIndex, Slot};
-use model::{Clock, Timestamp, Unit, UnitHandle, UnitName};
+use model::{Binding, Clock, Position, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Scope, Within, WithinAsk};
 
 use crate::broken::Broken;
@@ -135,15 +135,25 @@ impl Live {
         &self.roster
     }
 
-    /// What rings now, oldest first, with the unit that carries each device now.
+    /// What rings now, oldest first, with the unit that carries each device now: those of units that `scope` shows, and those of
+    /// devices that no unit carries, which are nobody's.
     #[must_use]
-    pub fn ringing(&self) -> Vec<Emergency> {
+    pub fn ringing(&self, scope: &Scope) -> Vec<Emergency> {
         let mut all = self.emergencies.active();
-        for emergency in &mut all {
-            let binding = self.roster.binding(&emergency.device);
-            emergency.unit = binding.and_then(|binding| self.roster.unit(binding.unit)).map(|unit| unit.name.clone());
-        }
+        all.retain_mut(|emergency| {
+            let Some(Binding { unit, .. }) = self.roster.binding(&emergency.device) else { return true };
+            let view = self.view(unit, scope);
+            emergency.unit = view.as_ref().map(|view| view.unit.name.clone());
+            view.is_some()
+        });
         all
+    }
+
+    /// The units that ring at a place that `is_near` picks. Free when nothing rings.
+    #[must_use]
+    pub fn ringing_near(&self, is_near: impl Fn(Position) -> bool) -> Vec<UnitHandle> {
+        let devices = self.emergencies.near(is_near);
+        devices.iter().filter_map(|device| Some(self.roster.binding(device)?.unit)).collect()
     }
 
     /// What rings, counted.

@@ -234,6 +234,12 @@ impl Roster {
         tables.organisations.iter().position(|one| one.as_str() == name).map(|at| OrganisationHandle(at as u32))
     }
 
+    /// How many organisations have a number. It only grows, and what was asked for by name is no longer the whole once it has.
+    #[must_use]
+    pub fn organisations(&self) -> usize {
+        self.tables.read().organisations.len()
+    }
+
     /// The bit of a capability that some unit has.
     #[must_use]
     pub fn capability(&self, word: &str) -> Option<Capabilities> {

@@ -153,3 +153,19 @@ pub const LABEL_BYTES_MAX: usize = 256;
 pub const RECORD_LIST_MAX: usize = 256;
 /// Largest file of units or organisations that is imported, in bytes.
 pub const IMPORT_BYTES_MAX: usize = 32 << 20;
+/// Metres beyond the borders of its ground that an organisation sees.
+pub const BORDER_STRIP_M: f64 = 2_000.0;
+/// An emergency shows its unit to those whose ground is no more metres away.
+pub const EMERGENCY_SIGHT_M: f64 = 5_000.0;
+/// Tokens that were shown lately and need not be looked up again.
+pub const TOKENS_KNOWN_MAX: usize = 10_000;
+/// A revoked token opens nothing any more after so long.
+pub const TOKENS_LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Sessions of browsers that are open at once; a log-on beyond it is refused.
+pub const SESSIONS_MAX: usize = 10_000;
+/// A session ends after so long, or with its token.
+pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3_600);
+/// Looks and records that may wait for the audit; answers wait beyond it.
+pub const AUDIT_QUEUE_MAX: usize = 4_096;
+/// Looks and records of one transaction.
+pub const AUDIT_AT_ONCE: usize = 1_024;

@@ -10,7 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Args)]
 #[command(after_help = "Settings: defaults, then --config, then MUSTER_... variables, then flags.\n\
     Keys of the file for queries: nearest_objective_ms (5), nearest_deadline_ms (100), within_objective_ms (10),\n\
-    within_deadline_ms (250), query_seats (searches at once; one a core).\n\n\
+    within_deadline_ms (250), query_seats (searches at once; one a core).\n\
+    Keys for log-on: log_on (off, or required), border_strip_m (2000).\n\n\
     Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]
 pub(crate) struct Serve {
     /// Configuration file (TOML)
@@ -57,6 +58,13 @@ impl Serve {
             match &config.data {
                 Data::Folder(folder) => println!("journal        {}", folder.display()),
                 Data::Off => println!("journal        off: acknowledged means applied, a restart starts empty"),
+            }
+            if let Some(token) = server.one_time_token() {
+                println!(
+                    "log-on         required; this one-time token makes the first administrator, within 24 hours:"
+                );
+                println!("               {token}");
+                println!("               POST /v1/tokens {{\"principal\": \"NAME\", \"role\": \"administrator\"}}");
             }
             println!("ready");
             stop_signal().await?;

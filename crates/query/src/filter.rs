@@ -15,7 +15,10 @@ pub struct Filter {
     organisations: Vec<OrganisationHandle>,
     included: Vec<Include>,
     age_ms_max: Option<i64>,
-    nobody: bool,
+    /// A capability that nobody has was asked for.
+    unknown_capability: bool,
+    /// An organisation that nobody belongs to was.
+    unknown_organisation: bool,
 }
 
 /// What widens the default candidates of a nearest query.
@@ -91,10 +94,21 @@ impl Filter {
         self
     }
 
-    /// Lets no unit through: what was asked for is not known, and the asker may not learn that it is not.
+    /// Must have a capability that is not known, and the asker may not learn that it is not.
     #[must_use]
-    pub fn nobody(self) -> Self {
-        Self { nobody: true, ..self }
+    pub fn unknown_capability(self) -> Self {
+        Self { unknown_capability: true, ..self }
+    }
+
+    /// The same for an organisation: of this one, or of another that was named.
+    #[must_use]
+    pub fn unknown_organisation(self) -> Self {
+        Self { unknown_organisation: true, ..self }
+    }
+
+    /// Whether units of named organisations only count.
+    pub(crate) fn names_organisations(&self) -> bool {
+        self.unknown_organisation || !self.organisations.is_empty()
     }
 
     /// Widens the default candidates.
@@ -122,9 +136,9 @@ impl Filter {
             return None;
         }
         let reason = self.class_omits(digest.kind(), digest.status(), digest.covert(), Candidates::Sendable);
-        let asks_more = self.nobody
+        let asks_more = self.unknown_capability
             || self.capabilities != Capabilities::default()
-            || !self.organisations.is_empty()
+            || self.names_organisations()
             || self.age_ms_max.is_some();
         (reason.is_some() || !asks_more).then_some(reason)
     }
@@ -168,10 +182,10 @@ impl Filter {
             return Some(OmittedReason::OutOfContact);
         }
         let organisation_out =
-            || !self.organisations.is_empty() && unit.organisation.is_none_or(|one| !self.organisations.contains(&one));
+            || self.names_organisations() && unit.organisation.is_none_or(|one| !self.organisations.contains(&one));
         let too_old = || self.age_ms_max.is_some_and(|max| slot.fix_age_ms(as_of).is_none_or(|age| age > max));
         self.class_omits(unit.kind, unit.status, unit.covert, candidates).or_else(|| {
-            if self.nobody || !unit.capabilities.contains(self.capabilities) {
+            if self.unknown_capability || !unit.capabilities.contains(self.capabilities) {
                 Some(OmittedReason::Capability)
             } else if organisation_out() {
                 Some(OmittedReason::Organisation)

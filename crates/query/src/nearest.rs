@@ -134,7 +134,9 @@ impl<'a> Search<'a> {
         let near = Near { unit: near.unit, position: fix.position, reach, slot: self.slots.len() as u32 };
         let omitted = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable);
         if !self.ask.scope.sees(near.unit, &slot) {
-            if omitted.is_none() && !slot.is_stale(self.as_of) {
+            // Who names an organisation would learn where its units are not seen.
+            let tells = !self.ask.filter.names_organisations();
+            if tells && omitted.is_none() && !slot.is_stale(self.as_of) {
                 self.outside.push(near);
             }
             return;

@@ -1,36 +1,64 @@
-//! Who may do what. Every request passes [`check`] once: it finds out who asks, asks [`authorize`], and hands the handler an
-//! [`Asker`]. What is not in the table of operations is refused.
+//! Who may do what. Every request passes [`check`] or [`check_call`] once: they find out who asks, ask [`authorize`], and hand the
+//! handler an [`Asker`]. What is not in the table of operations is refused; a refusal is in the audit before it leaves.
 
+mod auditor;
+mod doors;
+mod log_on;
 mod operations;
 mod policy;
+mod scopes;
+mod tree;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::{Principal, Role};
-use query::{Lane, Scope};
+use query::{Lane, Realm, Scope};
 
 use crate::http::Problem;
 use crate::run::Service;
+pub(crate) use auditor::{Auditor, NotAudited};
+pub use log_on::LogOnRule;
+pub(crate) use log_on::{COOKIE, Grant, LogOn};
 use operations::{Operation, operation};
-pub(crate) use policy::{Action, Denied, authorize};
+use policy::authorize;
+pub(crate) use policy::{Action, Denied};
+pub(crate) use scopes::Scopes;
 
 /// Who asks, and whose units it may see.
 #[derive(Debug, Clone)]
 pub(crate) struct Asker {
     pub(crate) principal: Arc<Principal>,
     pub(crate) scope: Scope,
+    /// The token it was told by; `None` where nobody logs on.
+    pub(crate) grant: Option<Grant>,
 }
 
 impl Asker {
+    /// A program on this machine, where nobody logs on.
+    pub(crate) fn local() -> Self {
+        Self { principal: Arc::new(Principal::local()), scope: Scope::everything(), grant: None }
+    }
+
+    /// Somebody who did not log on, at an operation that is open to all.
+    fn nobody() -> Self {
+        Self { scope: Scope::of(Realm::default()), ..Self::local() }
+    }
+
     /// Whether nothing is hidden from it.
     pub(crate) const fn sees_all(&self) -> bool {
         self.scope.is_everything()
+    }
+
+    /// Refuses the one-time token, where its one thing is not done.
+    pub(crate) fn is_lasting(&self) -> Result<(), Denied> {
+        let is_one_time = self.grant.as_ref().is_some_and(|grant| grant.is_one_time);
+        if is_one_time { Err(Denied::OneTime) } else { Ok(()) }
     }
 
     /// The lane of a question: the one named, if the role may use it, and for a viewer never one of those before the map.
@@ -43,11 +71,6 @@ impl Asker {
             _ => Ok(named),
         }
     }
-
-    /// A program on this machine, where nobody logs on.
-    pub(crate) fn local() -> Self {
-        Self { principal: Arc::new(Principal::local()), scope: Scope::everything() }
-    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Asker {
@@ -56,6 +79,11 @@ impl<S: Sync> FromRequestParts<S> for Asker {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         Ok(parts.extensions.get::<Self>().cloned().expect("a handler is reached through the check of access only"))
     }
+}
+
+/// Who asks over gRPC.
+pub(crate) fn asker_of<T>(request: &tonic::Request<T>) -> Asker {
+    request.extensions().get::<Asker>().cloned().expect("a call is reached through the check of access only")
 }
 
 /// Lets a request through to its handler, or answers why not.
@@ -68,7 +96,8 @@ pub(crate) async fn check(State(service): State<Arc<Service>>, mut request: Requ
         Operation::UnknownMethod => return next.run(request).await,
         Operation::UnknownPath => return Problem::forbidden("this operation is open to nobody").into_response(),
     };
-    match service.asker(&request).and_then(|asker| authorize(&asker.principal, action).map(|()| asker)) {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    match admitted(&service, request.headers(), what, action).await {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             next.run(request).await
@@ -82,33 +111,47 @@ pub(crate) async fn check_call(State(service): State<Arc<Service>>, mut request:
     let Operation::Known(action) = operation(request.method(), request.uri().path()) else {
         return tonic::Status::unimplemented("there is no such call").into_http();
     };
-    match service.asker(&request).and_then(|asker| authorize(&asker.principal, action).map(|()| asker)) {
+    let what = format!("{} {}", request.method(), request.uri().path());
+    match admitted(&service, request.headers(), what, action).await {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             next.run(request).await
         }
-        Err(Denied::Unknown) => {
-            tonic::Status::unauthenticated("send metadata `authorization: Bearer TOKEN`").into_http()
+        Err(denied @ Denied::Unknown) => tonic::Status::unauthenticated(denied.to_string()).into_http(),
+        Err(denied @ (Denied::Unavailable | Denied::Full)) => {
+            tonic::Status::unavailable(denied.to_string()).into_http()
         }
-        Err(Denied::Role { role, .. }) => {
-            tonic::Status::permission_denied(format!("role {role} may not do this")).into_http()
-        }
+        Err(denied) => tonic::Status::permission_denied(denied.to_string()).into_http(),
     }
 }
 
-/// Who asks over gRPC.
-pub(crate) fn asker_of<T>(request: &tonic::Request<T>) -> Asker {
-    request.extensions().get::<Asker>().cloned().expect("a call is reached through the check of access only")
+/// Who sends a request with these headers, if it may do `action`.
+async fn admitted(service: &Service, headers: &HeaderMap, what: String, action: Action) -> Result<Asker, Denied> {
+    if action == Action::Open {
+        return Ok(service.asker(headers).unwrap_or_else(|_| Asker::nobody()));
+    }
+    let asked = service.asker(headers);
+    let denied = match &asked {
+        Ok(asker) => authorize(asker, action).err(),
+        Err(denied) => Some(*denied),
+    };
+    let Some(denied) = denied else { return asked };
+    let principal = asked.ok().map(|asker| (*asker.principal).clone());
+    service.refused(principal, what, denied).await.map_err(|NotAudited| Denied::Unavailable)?;
+    Err(denied)
 }
 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Unknown => {
-                let detail = "send `Authorization: Bearer TOKEN`, or log on with POST /v1/session";
-                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Nobody knows who asks", detail)
+            Denied::Unknown => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Nobody knows who asks", denied),
+            Denied::Unavailable | Denied::Full => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-log-on", "Nobody can log on now", denied)
             }
-            Denied::Role { role, .. } => Self::forbidden(format!("role {role} may not do this")),
+            Denied::Role { .. } | Denied::OneTime => Self::forbidden(denied),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

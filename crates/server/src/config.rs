@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use ingest::ListenAddress;
 use serde::Deserialize;
 
+pub use crate::access::LogOnRule;
 pub use crate::contract::ContractConfig;
 pub use crate::storage::{Data, JournalConfig};
 
@@ -102,6 +103,10 @@ pub struct Config {
     pub data: Data,
     /// How the journal is kept.
     pub journal: JournalConfig,
+    /// Whether callers must log on. Default off, which is for loopback; key `log_on`: `off` or `required`.
+    pub log_on: LogOnRule,
+    /// Metres beyond the borders of its territory that an organisation sees. Default 2,000; key `border_strip_m`.
+    pub border_strip_m: f64,
     /// How fast answers ought to be, when they are too late, and how many searches run at once.
     pub contract: ContractConfig,
     /// Most connections of one listener. Key `connections_max`.
@@ -125,6 +130,8 @@ impl Default for Config {
             units_file: None,
             data: Data::Folder("muster-data".into()),
             journal: JournalConfig::default(),
+            log_on: LogOnRule::Off,
+            border_strip_m: model::limits::BORDER_STRIP_M,
             contract: ContractConfig::default(),
             connections_max: model::limits::CONNECTIONS_MAX,
             first_frame_ms: ms(model::limits::FIRST_FRAME_DEADLINE),
@@ -165,6 +172,10 @@ pub struct Settings {
     pub http: Option<String>,
     /// See [`Config::grpc`]; `"off"` turns it off.
     pub grpc: Option<String>,
+    /// See [`Config::log_on`].
+    pub log_on: Option<String>,
+    /// See [`Config::border_strip_m`].
+    pub border_strip_m: Option<f64>,
     /// See [`Config::hosts`].
     pub hosts: Option<Vec<String>>,
     /// See [`Config::listen`].
@@ -202,7 +213,11 @@ pub struct ListenTable {
     insecure: bool,
 }
 
-const VARIABLES: [&str; 11] = [
+/// Widest strip beside a territory that may be configured, in metres.
+const BORDER_STRIP_M_MAX: f64 = 100_000.0;
+
+const VARIABLES: [&str; 12] = [
+    "MUSTER_LOG_ON",
     "MUSTER_HTTP",
     "MUSTER_GRPC",
     "MUSTER_HOSTS",
@@ -238,6 +253,7 @@ impl Settings {
             match key.as_str() {
                 "MUSTER_HTTP" => settings.http = Some(value),
                 "MUSTER_GRPC" => settings.grpc = Some(value),
+                "MUSTER_LOG_ON" => settings.log_on = Some(value),
                 "MUSTER_HOSTS" => settings.hosts = Some(list(&value)),
                 "MUSTER_LISTEN" => settings.listen = list(&value).into_iter().map(ListenSetting::Address).collect(),
                 "MUSTER_ADMIT_UNKNOWN" => settings.admit_unknown = Some(truth(&key, &value)?),
@@ -286,6 +302,18 @@ impl Config {
         }
         if !settings.listen.is_empty() {
             self.listen = listeners(settings.listen, origin)?;
+        }
+        match settings.log_on.as_deref() {
+            None => {}
+            Some("off") => self.log_on = LogOnRule::Off,
+            Some("required") => self.log_on = LogOnRule::Required,
+            Some(other) => return Err(wrong("log_on", origin, format!("{other:?} is neither off nor required"))),
+        }
+        if let Some(metres) = settings.border_strip_m {
+            if !(0.0..=BORDER_STRIP_M_MAX).contains(&metres) {
+                return Err(wrong("border_strip_m", origin, format!("{metres} is not 0 to {BORDER_STRIP_M_MAX}")));
+            }
+            self.border_strip_m = metres;
         }
         self.hosts = settings.hosts.unwrap_or(self.hosts);
         self.admit_unknown = settings.admit_unknown.unwrap_or(self.admit_unknown);

@@ -28,7 +28,6 @@ pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/
 
 pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
     use stubs::{ingest_server::IngestServer, query_server::QueryServer};
-    let limit = limits::GRPC_BYTES_MAX;
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<IngestServer<gateways::Gateways>>().await;
     reporter.set_serving::<QueryServer<queries::Queries>>().await;
@@ -44,15 +43,8 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         // The server as a whole.
         reporter.set_service_status("", ServingStatus::NotServing).await;
     });
-    let gateways = gateways::Gateways::new(Arc::clone(&service), stopped.clone());
-    let calls = Routes::new(health)
-        .add_service(reflection)
-        .add_service(IngestServer::new(gateways).max_decoding_message_size(limit))
-        .add_service(
-            QueryServer::new(queries::Queries { service: Arc::clone(&service) }).max_decoding_message_size(limit),
-        )
-        .into_axum_router()
-        .layer(axum::middleware::from_fn_with_state(service, access::check_call));
+    let calls = ours(&service, &stopped).add_service(health).add_service(reflection).into_axum_router();
+    let calls = calls.layer(axum::middleware::from_fn_with_state(service, access::check_call));
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
@@ -69,6 +61,24 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
     if let Err(error) = served {
         warn!(%error, "gRPC ended.");
     }
+}
+
+/// Our own calls, not yet checked.
+fn ours(service: &Arc<Service>, stopped: &watch::Receiver<bool>) -> Routes {
+    use stubs::{ingest_server::IngestServer, query_server::QueryServer};
+    let limit = limits::GRPC_BYTES_MAX;
+    let gateways = gateways::Gateways::new(Arc::clone(service), stopped.clone());
+    let queries = queries::Queries { service: Arc::clone(service) };
+    Routes::new(IngestServer::new(gateways).max_decoding_message_size(limit))
+        .add_service(QueryServer::new(queries).max_decoding_message_size(limit))
+}
+
+/// Our own calls as callers reach them.
+#[cfg(test)]
+pub(crate) fn checked(service: &Arc<Service>, stopped: &watch::Receiver<bool>) -> axum::Router {
+    ours(service, stopped)
+        .into_axum_router()
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(service), access::check_call))
 }
 
 #[cfg(test)]

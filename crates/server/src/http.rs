@@ -13,7 +13,9 @@ mod page;
 mod params;
 mod problem;
 mod reports;
+mod session;
 mod stats;
+mod tokens;
 mod units;
 mod within;
 
@@ -54,6 +56,9 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(session::open, session::close))
+        .routes(routes!(tokens::make, tokens::list))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(gaps::list))
         .routes(routes!(stats::read))
         .routes(routes!(health::alive))

@@ -10,13 +10,14 @@ use engine::{Engine, Recovery, UnknownDevices};
 use ingest::{Counters, ListenAddress, SessionLimits, Setting};
 use journal::Status;
 use model::{Clock, DeviceId, Disk, Unit};
+use store::{Store, StoreError};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use wire::Transport;
 
-use crate::access::{Asker, Denied};
+use crate::access::{Auditor, LogOn, LogOnRule, Scopes};
 use crate::config::{Config, Origin};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
@@ -39,12 +40,16 @@ pub(crate) struct Service {
     pub(crate) rates: Rates,
     pub(crate) seats: Arc<Seats>,
     pub(crate) figures: Arc<QueryFigures>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) log_on: LogOn,
+    pub(crate) scopes: Scopes,
+    pub(crate) auditor: Auditor,
     clock: Arc<SystemClock>,
     ready: AtomicBool,
 }
 
 impl Service {
-    fn new(config: &Config, engine: Arc<Engine>, clock: Arc<SystemClock>, http: SocketAddr) -> Self {
+    fn new(config: &Config, engine: Arc<Engine>, store: Arc<Store>, clock: Arc<SystemClock>, http: SocketAddr) -> Self {
         let setting = Setting {
             intake: Arc::new(EngineIntake(Arc::clone(&engine))),
             counters: Arc::new(Counters::default()),
@@ -64,6 +69,10 @@ impl Service {
             rates: Rates::default(),
             seats,
             figures,
+            log_on: LogOn::new(config.log_on, Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>),
+            scopes: Scopes::new(config.border_strip_m),
+            auditor: Auditor::start(Arc::clone(&store)),
+            store,
             clock,
             engine,
             setting,
@@ -73,11 +82,6 @@ impl Service {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) && !self.engine.has_broken()
-    }
-
-    /// Who sends `request`.
-    pub(crate) fn asker<B>(&self, _request: &axum::http::Request<B>) -> Result<Asker, Denied> {
-        Ok(Asker::local())
     }
 
     /// Trouble of the server itself, as stable words.
@@ -114,6 +118,9 @@ pub enum StartError {
     /// The folder of the journal cannot be used.
     #[error(transparent)]
     Data(#[from] journal::FolderError),
+    /// The file of tokens, organisations and the audit cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// What is stored cannot be read; nothing was changed.
     #[error(transparent)]
     Recovery(#[from] engine::RecoveryError),
@@ -154,6 +161,7 @@ pub struct Addresses {
 pub struct Server {
     service: Arc<Service>,
     addresses: Addresses,
+    one_time: Option<String>,
     stop: watch::Sender<bool>,
     listeners: Vec<JoinHandle<()>>,
     api: Vec<JoinHandle<()>>,
@@ -194,6 +202,7 @@ impl Server {
     /// As [`Self::start`].
     pub async fn start_on(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
+        let store = Arc::new(storage::store(&config.data)?);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
         let devices = config.listen.iter().map(|one| Bound::of(one.address)).collect::<Result<Vec<_>, _>>()?;
@@ -214,7 +223,11 @@ impl Server {
                 return Err(error);
             }
         };
-        let service = Arc::new(Service::new(config, engine, clock, addresses.http));
+        let one_time = match config.log_on {
+            LogOnRule::Required => store.bootstrap(clock.now())?,
+            LogOnRule::Off => None,
+        };
+        let service = Arc::new(Service::new(config, engine, store, clock, addresses.http));
         gate.open(http::router(&service));
         api.extend(grpc.map(|socket| tokio::spawn(grpc::serve(socket, Arc::clone(&service), stopped.clone()))));
         let mut listeners: Vec<_> = devices.into_iter().map(|device| device.serve(service.setting.clone())).collect();
@@ -222,7 +235,7 @@ impl Server {
             listeners.push(tokio::spawn(remind_of_insecurity()));
         }
         service.ready.store(true, Ordering::Release);
-        Ok(Self { service, addresses, stop, listeners, api })
+        Ok(Self { service, addresses, one_time, stop, listeners, api })
     }
 
     /// What every handler shares.
@@ -235,6 +248,12 @@ impl Server {
     #[must_use]
     pub const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// The one-time token of a first start where log-on is required. It makes the first token of an administrator.
+    #[must_use]
+    pub fn one_time_token(&self) -> Option<&str> {
+        self.one_time.as_deref()
     }
 
     /// Adds or changes a unit with its devices.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::{OnJournalFailure, Retention};
 use journal::{FolderDisk, FolderError};
 use model::{Disk, limits};
+use store::{Store, StoreError};
 
 use crate::config::Settings;
 
@@ -25,6 +26,14 @@ pub enum Data {
 impl From<PathBuf> for Data {
     fn from(folder: PathBuf) -> Self {
         if folder == Path::new("off") { Self::Off } else { Self::Folder(folder) }
+    }
+}
+
+/// Who is known: beside the journal, or in memory.
+pub(crate) fn store(data: &Data) -> Result<Store, StoreError> {
+    match data {
+        Data::Folder(folder) => Store::open(folder),
+        Data::Off => Store::in_memory(),
     }
 }
 

@@ -16,7 +16,7 @@ fn seen(live: &Live) -> Vec<String> {
         let slot = view.slot;
         format!("{:?} {:?} {:?} {:?}", view.unit, slot.fix, slot.contact_time, slot.expected_interval_ms)
     };
-    let ringing = live.ringing().into_iter().map(|emergency| {
+    let ringing = live.ringing(&query::Scope::everything()).into_iter().map(|emergency| {
         format!("{} {} {:?} {:?}", emergency.number, emergency.device, emergency.unit, emergency.place)
     });
     live.page(None, usize::MAX, &query::Scope::everything()).views.into_iter().map(unit).chain(ringing).collect()
@@ -127,6 +127,6 @@ async fn what_rings_and_who_is_known_survive_a_restart() {
     engine.stop().await;
     let again = open(&storage, &clock).expect("the log is whole");
     assert_eq!(seen(again.live()), seen(engine.live()));
-    assert_eq!(again.live().ringing().len(), 1);
+    assert_eq!(again.live().ringing(&query::Scope::everything()).len(), 1);
     again.stop().await;
 }

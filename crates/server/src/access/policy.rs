@@ -1,4 +1,6 @@
-use model::{Principal, Role};
+use model::Role;
+
+use super::Asker;
 
 /// What an operation does, as far as rights go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -9,20 +11,35 @@ pub(crate) enum Action {
     Look,
     /// Brings in reports.
     Report,
-    /// Adds, changes and removes units, devices, organisations.
+    /// Adds, changes and removes units and their devices.
     Enrol,
+    /// Makes, lists and revokes tokens.
+    Issue,
     /// Reads figures of the whole server.
     Operate,
 }
 
-/// Why a request is refused. The caller's fault.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a request is refused. The caller's fault, but for [`Self::Unavailable`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denied {
     /// No token, or none that holds.
-    #[expect(dead_code, reason = "log-on comes with the store of tokens")]
+    #[error("send `Authorization: Bearer TOKEN` with a token that holds, or log on with POST /v1/session")]
     Unknown,
     /// The role lacks the right.
-    Role { role: Role, action: Action },
+    #[error("role {role} may not do this")]
+    Role {
+        /// Of the caller.
+        role: Role,
+    },
+    /// The one-time token does one thing only.
+    #[error("the one-time token may only make the first lasting token of an administrator: POST /v1/tokens")]
+    OneTime,
+    /// Too many sessions are open.
+    #[error("too many sessions are open: ask again later, or send the token with each request")]
+    Full,
+    /// Tokens or the audit cannot be read or written: the door stays shut.
+    #[error("tokens or the audit cannot be reached: see the log of the server")]
+    Unavailable,
 }
 
 impl Action {
@@ -33,13 +50,21 @@ impl Action {
             Self::Open => Role::ALL,
             Self::Look => &[Viewer, Dispatcher, Commander, Administrator],
             Self::Report => &[Gateway, Administrator],
-            Self::Enrol | Self::Operate => &[Administrator],
+            Self::Enrol | Self::Issue | Self::Operate => &[Administrator],
         }
     }
 }
 
-/// Whether `principal` may do `action` at all; on what, its scope says.
-pub(crate) fn authorize(principal: &Principal, action: Action) -> Result<(), Denied> {
-    let role = principal.role;
-    if action.roles().contains(&role) { Ok(()) } else { Err(Denied::Role { role, action }) }
+/// Whether `asker` may do `action` at all; on what, its scope says. What belongs to the whole server is not for those who see a
+/// part of it.
+pub(crate) fn authorize(asker: &Asker, action: Action) -> Result<(), Denied> {
+    let role = asker.principal.role;
+    let is_of_the_whole = matches!(action, Action::Issue | Action::Operate);
+    if asker.grant.as_ref().is_some_and(|grant| grant.is_one_time) && action != Action::Issue {
+        return Err(Denied::OneTime);
+    }
+    if action.roles().contains(&role) && (asker.sees_all() || !is_of_the_whole) {
+        return Ok(());
+    }
+    Err(Denied::Role { role })
 }

@@ -11,6 +11,7 @@ use wire::proto::{self, GatewayDown, GatewayUp, gateway_down};
 use wire::{Context, Decoded, Decoder as _, Reply};
 
 use super::stubs::ingest_server::Ingest;
+use crate::access::{Asker, asker_of};
 use crate::intake::{EngineIntake, Settlement};
 use crate::run::Service;
 
@@ -46,7 +47,7 @@ impl Ingest for Gateways {
             return Err(Status::resource_exhausted("too many gateways are connected"));
         };
         let (waiting, due) = mpsc::channel::<Result<Waiting, Status>>(UNSETTLED_MAX);
-        let stream = GatewayStream::new(&self.service);
+        let stream = GatewayStream::new(&self.service, asker_of(&request));
         let mut stopped = self.stopped.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -71,13 +72,14 @@ struct GatewayStream {
     session: Session,
     admitter: Admitter<EngineIntake>,
     decoded: Decoded,
+    asker: Asker,
 }
 
 impl GatewayStream {
-    fn new(service: &Arc<Service>) -> Self {
+    fn new(service: &Arc<Service>, asker: Asker) -> Self {
         let setting = &service.setting;
         let admitter = Admitter::new(setting.intake.clone(), setting.counters.clone(), PROTOCOL);
-        Self { service: Arc::clone(service), session: Session::default(), admitter, decoded: Decoded::default() }
+        Self { service: Arc::clone(service), session: Session::default(), admitter, decoded: Decoded::default(), asker }
     }
 
     async fn read(mut self, mut up: Streaming<GatewayUp>, waiting: &mpsc::Sender<Result<Waiting, Status>>) {
@@ -104,6 +106,8 @@ impl GatewayStream {
     }
 
     async fn take(&mut self, message: GatewayUp) -> Result<Option<Waiting>, Status> {
+        // Rights end with their token, also on a stream that is open.
+        self.service.still(&self.asker).map_err(|denied| Status::unauthenticated(denied.to_string()))?;
         let setting = &self.service.setting;
         let (counters, received) = (&setting.counters, setting.clock.now());
         counters.frame(PROTOCOL);

@@ -51,7 +51,11 @@ impl Query for Queries {
         let answer = move |(read_at, question): (Duration, Result<proto::NearestRequest, Status>)| {
             let (service, asker) = (Arc::clone(&service), asker.clone());
             let asked = Patience { read_at, ..patience };
-            async move { answer_in_place(&service, &asker, question?, asked).await }
+            async move {
+                // Rights end with their token, also on a stream that is open.
+                let asker = service.still(&asker).map_err(|denied| Status::unauthenticated(denied.to_string()))?;
+                answer_in_place(&service, &asker, question?, asked).await
+            }
         };
         let answers = Answers::to(request.into_inner(), move || clock.now(), answer);
         Ok(Response::new(Box::pin(answers)))
@@ -157,7 +161,19 @@ async fn nearest(
         nearer_outside_scope: answer.nearer_outside_scope,
     };
     drop(sending);
+    looked(service, asker, "look.nearest", &response.units).await?;
     Ok(response)
+}
+
+/// Puts who was seen into the audit.
+async fn looked(
+    service: &Service,
+    asker: &Asker,
+    action: &'static str,
+    units: &[proto::FoundUnit],
+) -> Result<(), Status> {
+    let seen = units.iter().map(|found| found.unit.as_str());
+    service.looked(asker, action, seen).await.map_err(|error| Status::unavailable(error.to_string()))
 }
 
 fn nearest_ask(service: &Service, asker: &Asker, question: proto::NearestRequest) -> Result<NearestAsk, Status> {
@@ -195,6 +211,7 @@ async fn within(
         alarms: service.alarms().into_iter().map(String::from).collect(),
     };
     drop(sending);
+    looked(service, asker, "look.within", &response.units).await?;
     Ok(response)
 }
 
@@ -277,14 +294,14 @@ fn filter(filter: Option<proto::Filter>, asker: &Asker, service: &Service) -> Re
         filter = match roster.capability(word) {
             Some(bit) => filter.capability(bit),
             None if asker.sees_all() => return Err(bad("capabilities", format!("no unit has {word:?}"))),
-            None => filter.nobody(),
+            None => filter.unknown_capability(),
         };
     }
     for word in &asked.organisations {
         filter = match roster.organisation(word) {
             Some(found) => filter.organisation(found),
             None if asker.sees_all() => return Err(bad("organisations", format!("no unit belongs to {word:?}"))),
-            None => filter.nobody(),
+            None => filter.unknown_organisation(),
         };
     }
     for include in words("include", &asked.include)? {

@@ -96,7 +96,7 @@ pub(crate) fn filter(params: &mut Params, asker: &Asker, service: &Service) -> R
             None if asker.sees_all() => {
                 return Err(Problem::bad("capability", &word, format!("no unit has the capability {word:?}")));
             }
-            None => filter.nobody(),
+            None => filter.unknown_capability(),
         };
     }
     for word in params.words::<String>("org")? {
@@ -105,7 +105,7 @@ pub(crate) fn filter(params: &mut Params, asker: &Asker, service: &Service) -> R
             None if asker.sees_all() => {
                 return Err(Problem::bad("org", &word, format!("no unit belongs to {word:?}")));
             }
-            None => filter.nobody(),
+            None => filter.unknown_organisation(),
         };
     }
     for include in params.words::<Include>("include")? {

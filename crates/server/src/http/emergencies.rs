@@ -5,6 +5,8 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::problem::Problem;
+use crate::access::Asker;
 use crate::run::Service;
 
 /// The emergencies that nobody cleared, oldest first.
@@ -35,7 +37,7 @@ pub(crate) struct EmergencyBody {
 
 /// What rings now.
 #[utoipa::path(get, path = "/v1/emergencies", responses((status = 200, body = EmergencyList)))]
-pub(crate) async fn list(State(service): State<Arc<Service>>) -> Json<EmergencyList> {
+pub(crate) async fn list(State(service): State<Arc<Service>>, asker: Asker) -> Result<Json<EmergencyList>, Problem> {
     let live = service.engine.live();
     let now = live.now();
     let body = |emergency: engine::Emergency| EmergencyBody {
@@ -50,6 +52,8 @@ pub(crate) async fn list(State(service): State<Arc<Service>>) -> Json<EmergencyL
         lon: emergency.place.map(|(position, _)| position.lon_deg()),
         fix_age_s: emergency.place.map(|(_, time)| now.ms_since(time).max(0) as f64 / 1_000.0),
     };
-    let emergencies = live.ringing().into_iter().map(body).collect();
-    Json(EmergencyList { as_of: now.to_string(), emergencies })
+    let emergencies: Vec<_> = live.ringing(&asker.scope).into_iter().map(body).collect();
+    let seen = emergencies.iter().filter_map(|emergency: &EmergencyBody| emergency.unit.as_deref());
+    service.looked(&asker, "look.emergencies", seen).await?;
+    Ok(Json(EmergencyList { as_of: now.to_string(), emergencies }))
 }

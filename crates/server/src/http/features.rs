@@ -47,6 +47,13 @@ pub(crate) struct Collection {
     pub(crate) next: Option<String>,
 }
 
+impl Collection {
+    /// The names of all units in it.
+    pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
+        self.features.iter().map(Feature::name)
+    }
+}
+
 /// A unit that was left out.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Explained {
@@ -156,7 +163,7 @@ impl<'a> Maker<'a> {
         let live = service.engine.live();
         let distressed = match live.emergencies().count() {
             0 => Vec::new(),
-            _ => live.ringing().into_iter().filter_map(|emergency| emergency.unit).collect(),
+            _ => live.ringing(&query::Scope::everything()).into_iter().filter_map(|emergency| emergency.unit).collect(),
         };
         Self { service, as_of, datum, distressed }
     }

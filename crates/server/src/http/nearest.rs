@@ -62,6 +62,7 @@ pub(crate) async fn nearest(
         service.search(request, |left| live.nearest(&asked.ask, left).map(Found::from), degraded).await?;
     let mut answer = answer(&service, &asked, &found);
     answer.nearer_outside_scope = (!asker.sees_all()).then_some(found.nearest.nearer_outside_scope);
+    service.looked(&asker, "look.nearest", answer.units()).await?;
     Ok(sent(&answer, sending))
 }
 

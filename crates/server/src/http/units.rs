@@ -108,6 +108,7 @@ pub(crate) async fn list(
     let page = understood(&service, request, Page::of(params))?;
     let (answer, sending) =
         service.search(request, |left| page.collect(&service, &asker.scope, left), whole::<Collection>()).await?;
+    service.looked(&asker, "look.units", answer.units()).await?;
     Ok(sent(&answer, sending))
 }
 
@@ -181,6 +182,7 @@ pub(crate) async fn read(
     let name = name_of(&unit)?;
     let live = service.engine.live();
     let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
+    service.looked(&asker, "look.unit", [name.as_str()].into_iter()).await?;
     Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
 }
 

@@ -89,7 +89,9 @@ pub(crate) async fn within(
     let (ask, datum) = understood(&service, request, asked)?;
     let live = service.engine.live();
     let (found, sending) = service.search(request, |left| live.within(&ask, left), whole::<Within>()).await?;
-    Ok(sent(&answer(&service, datum, found), sending))
+    let answer = answer(&service, datum, found);
+    service.looked(&asker, "look.within", answer.units()).await?;
+    Ok(sent(&answer, sending))
 }
 
 fn asked(service: &Service, asker: &Asker, mut params: Params, area: AreaBody) -> Result<(WithinAsk, Datum), Problem> {

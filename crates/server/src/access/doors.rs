@@ -1,0 +1,124 @@
+//! What the rest of the server asks of access.
+
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use model::{Principal, Timestamp, UnitName};
+use store::audit::{Look, Outcome, Record};
+use store::{Store, StoreError};
+
+use super::{Asker, Denied, Grant, LogOnRule, NotAudited};
+use crate::http::Problem;
+use crate::run::Service;
+use query::Scope;
+
+/// A session that was opened.
+pub(crate) struct Opened {
+    /// The value of its cookie.
+    pub(crate) id: String,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) expires: Timestamp,
+}
+
+impl Service {
+    /// Who sends a request with these headers, and whose units it sees.
+    pub(crate) fn asker(&self, headers: &HeaderMap) -> Result<Asker, Denied> {
+        if self.log_on.rule() == LogOnRule::Off {
+            return Ok(Asker::local());
+        }
+        let grant = self.log_on.grant(headers)?;
+        Ok(self.asker_of(grant))
+    }
+
+    fn asker_of(&self, grant: Grant) -> Asker {
+        let principal = Arc::clone(&grant.principal);
+        let organisation = principal.organisation.as_ref();
+        let scope = organisation.map_or(Scope::everything(), |one| self.scopes.of(one, self.engine.live()));
+        Asker { principal, scope, grant: Some(grant) }
+    }
+
+    /// Who goes on asking on an open stream, with what it sees by now.
+    pub(crate) fn still(&self, asker: &Asker) -> Result<Asker, Denied> {
+        match &asker.grant {
+            None => Ok(asker.clone()),
+            Some(grant) if self.log_on.holds(grant) => Ok(self.asker_of(grant.clone())),
+            Some(_) => Err(Denied::Unknown),
+        }
+    }
+
+    /// Puts into the audit whose places `asker` is about to see. Where nobody logs on there is nobody to name.
+    pub(crate) async fn looked<'a>(
+        &self,
+        asker: &Asker,
+        action: &'static str,
+        units: impl Iterator<Item = &'a str>,
+    ) -> Result<(), NotAudited> {
+        if asker.grant.is_none() {
+            return Ok(());
+        }
+        let name = |unit| UnitName::new(unit).expect("the name of a unit is one");
+        let principal = Arc::clone(&asker.principal);
+        let (time, units) = (self.engine.live().now(), units.map(name).collect());
+        self.auditor.looked(Look { time, principal, action, resource: String::new(), units }).await
+    }
+
+    /// Puts a refusal into the audit.
+    pub(crate) async fn refused(
+        &self,
+        principal: Option<Principal>,
+        resource: String,
+        why: Denied,
+    ) -> Result<(), NotAudited> {
+        self.note(principal, "refusal", resource, Outcome::Refused, why.to_string()).await
+    }
+
+    async fn note(
+        &self,
+        principal: Option<Principal>,
+        action: &'static str,
+        resource: String,
+        outcome: Outcome,
+        detail: String,
+    ) -> Result<(), NotAudited> {
+        let (time, detail) = (self.engine.live().now(), detail.into());
+        self.auditor.note(Record { time, principal, action, resource, outcome, detail }).await
+    }
+
+    /// Opens a session for the token of these headers. Each try is in the audit.
+    pub(crate) async fn open_session(&self, headers: &HeaderMap) -> Result<Opened, Problem> {
+        let opened = self.log_on.grant(headers).and_then(|grant| {
+            if grant.is_one_time {
+                return Err(Denied::OneTime);
+            }
+            let (id, expires) = self.log_on.open_session(&grant)?;
+            Ok(Opened { id, expires, principal: grant.principal })
+        });
+        let (principal, outcome, detail) = match &opened {
+            Ok(opened) => (Some((*opened.principal).clone()), Outcome::Ok, String::new()),
+            Err(denied) => (None, Outcome::Refused, denied.to_string()),
+        };
+        self.note(principal, "log_on", "POST /v1/session".to_owned(), outcome, detail).await?;
+        Ok(opened?)
+    }
+
+    /// What a cookie says so that browsers send it over encrypted connections only, where there are some.
+    pub(crate) const fn secure(&self) -> &'static str {
+        ""
+    }
+
+    /// Calls the store, which may wait for the disk.
+    pub(crate) async fn stored<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let store = Arc::clone(&self.store);
+        let done = tokio::task::spawn_blocking(move || work(&store)).await;
+        Ok(done.expect("a call of the store ends without a panic")?)
+    }
+}
+
+impl From<NotAudited> for Problem {
+    fn from(_: NotAudited) -> Self {
+        Denied::Unavailable.into()
+    }
+}

@@ -1,0 +1,324 @@
+//! Every operation times every caller (P26): who may not gets nothing, and who may gets nothing of others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode};
+use model::{DeviceId, Principal, PrincipalName, Role, Timestamp, Unit, UnitName};
+use store::By;
+use store::audit::Filter;
+use tokio::sync::watch;
+use tower::ServiceExt as _;
+
+use super::operations::OPERATIONS;
+use super::policy::Action;
+use crate::Server;
+use crate::config::{Config, Data, LogOnRule};
+
+/// A unit of the east and one of the west, so near to each other that any answer about the one could name the other.
+const OURS: &str = "east-7";
+const THEIRS: &str = "west-9";
+/// Their place, and nobody else's.
+const THEIR_LAT: &str = "22.817654";
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    NoToken,
+    Nonsense,
+    Expired,
+    Revoked,
+    /// With a role, of the east or of no organisation.
+    East(Role),
+    Whole(Role),
+}
+
+impl Caller {
+    fn all() -> Vec<Self> {
+        let roles = Role::ALL.iter().flat_map(|role| [Self::East(*role), Self::Whole(*role)]);
+        [Self::NoToken, Self::Nonsense, Self::Expired, Self::Revoked].into_iter().chain(roles).collect()
+    }
+
+    /// What the table of rights promises, said once more in other words.
+    fn expected(self, action: Action) -> Expected {
+        let (role, is_whole) = match self {
+            _ if action == Action::Open => return Expected::Allowed,
+            Self::East(role) => (role, false),
+            Self::Whole(role) => (role, true),
+            _ => return Expected::Unknown,
+        };
+        let is_allowed = match (action, role) {
+            (Action::Look, Role::Auditor | Role::Gateway) => false,
+            (Action::Look, _) => true,
+            (Action::Report, role) => matches!(role, Role::Gateway | Role::Administrator),
+            (Action::Enrol, role) => role == Role::Administrator,
+            (Action::Issue | Action::Operate, role) => role == Role::Administrator && is_whole,
+            (Action::Open, _) => true,
+        };
+        if is_allowed { Expected::Allowed } else { Expected::Forbidden }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Allowed,
+    Unknown,
+    Forbidden,
+}
+
+struct Scene {
+    server: Server,
+    http: Router,
+    grpc: Router,
+    _stop: watch::Sender<bool>,
+}
+
+fn principal(name: &str, role: Role, organisation: Option<&str>) -> Principal {
+    let organisation = organisation.map(|name| model::OrganisationName::new(name).unwrap());
+    Principal { name: PrincipalName::new(name).unwrap(), role, organisation }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let config =
+            Config { http: any, grpc: None, data: Data::Off, log_on: LogOnRule::Required, ..Config::default() };
+        let server = Server::start(&config).await.unwrap();
+        for (name, organisation) in [(OURS, "org-east"), (THEIRS, "org-west")] {
+            let organisation = Some(model::OrganisationName::new(organisation).unwrap());
+            let unit = Unit { organisation, ..Unit::named(UnitName::new(name).unwrap()) };
+            server.enrol(unit, &[DeviceId::of("muster", name).unwrap()]).unwrap();
+        }
+        let service = Arc::clone(server.service());
+        let (stop, stopped) = watch::channel(false);
+        let scene = Self {
+            http: crate::http::router(&service),
+            grpc: crate::grpc::checked(&service, &stopped),
+            server,
+            _stop: stop,
+        };
+        scene.report(OURS, "22.8170").await;
+        scene.report(THEIRS, THEIR_LAT).await;
+        scene
+    }
+
+    fn now(&self) -> Timestamp {
+        self.server.service().engine.live().now()
+    }
+
+    /// A token of its own for `caller`.
+    fn token(&self, caller: Caller) -> Option<String> {
+        let (now, local) = (self.now(), Principal::local());
+        let make = |holder: &Principal, made: Timestamp, life: Duration| {
+            let by = By { principal: &local, now: made, reason: None };
+            self.server.service().store.create_token(&by, holder, made.after(life)).unwrap()
+        };
+        let hour = Duration::from_secs(3_600);
+        let viewer = principal("wanderer", Role::Viewer, None);
+        match caller {
+            Caller::NoToken => None,
+            Caller::Nonsense => Some("muster_nonsense".to_owned()),
+            Caller::Expired => Some(make(&viewer, now.shifted_ms(-7_200_000), hour)),
+            Caller::Revoked => {
+                let secret = make(&viewer, now, hour);
+                let store = &self.server.service().store;
+                let token = store.by_secret(&secret, now).unwrap().unwrap().token;
+                store.revoke_token(&By { principal: &local, now, reason: None }, token).unwrap();
+                Some(secret)
+            }
+            Caller::East(role) => Some(make(&principal(&format!("e-{role}"), role, Some("org-east")), now, hour)),
+            Caller::Whole(role) => Some(make(&principal(&format!("w-{role}"), role, None), now, hour)),
+        }
+    }
+
+    async fn ask(&self, request: Request<Body>) -> (StatusCode, Option<String>, String) {
+        let is_call = request.uri().path().starts_with("/muster.v1.");
+        let router = if is_call { &self.grpc } else { &self.http };
+        let response = router.clone().oneshot(request).await.unwrap();
+        let grpc = response.headers().get("grpc-status").map(|value| value.to_str().unwrap().to_owned());
+        let status = response.status();
+        let headers = format!("{:?}", response.headers());
+        let body = to_bytes(response.into_body(), 1 << 22).await.unwrap();
+        (status, grpc, headers + &String::from_utf8_lossy(&body))
+    }
+
+    async fn report(&self, unit: &str, lat: &str) {
+        let token = self.token(Caller::Whole(Role::Gateway));
+        let text = format!(r#"{{"reports":[{{"device":"muster:{unit}","lat":{lat},"lon":108.366}}]}}"#);
+        let (status, _, answer) = self.ask(request("POST", "/v1/reports", token.as_deref(), text)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+}
+
+fn request(method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> Request<Body> {
+    let is_call = path.starts_with("/muster.v1.");
+    let kind = if is_call { "application/grpc" } else { "application/json" };
+    let request = Request::builder().method(method).uri(path).header("host", "localhost").header("content-type", kind);
+    let request = match token {
+        Some(token) => request.header("authorization", format!("Bearer {token}")),
+        None => request,
+    };
+    request.body(body.into()).unwrap()
+}
+
+/// The operation with a question that it understands.
+fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
+    let place = "lat=22.817&lon=108.366";
+    let (path, body) = match path {
+        "/v1/nearest" => (format!("{path}?{place}&explain=true"), String::new()),
+        "/v1/within" => {
+            (path.to_owned(), r#"{"type":"Point","coordinates":[108.366,22.817],"radius_m":5000}"#.to_owned())
+        }
+        "/v1/units/{unit}" if method == "PUT" => ("/v1/units/east-new".to_owned(), r#"{"org":"org-east"}"#.to_owned()),
+        "/v1/units/{unit}" if method == "DELETE" => ("/v1/units/east-new".to_owned(), String::new()),
+        "/v1/units/{unit}" => (format!("/v1/units/{OURS}"), String::new()),
+        "/v1/reports" => (path.to_owned(), r#"{"reports":[]}"#.to_owned()),
+        "/v1/tokens" if method == "POST" => (path.to_owned(), r#"{"principal":"x","role":"viewer"}"#.to_owned()),
+        "/v1/tokens/{token}" => ("/v1/tokens/999".to_owned(), String::new()),
+        other => (other.to_owned(), String::new()),
+    };
+    request(method, &path, token, body)
+}
+
+/// Of a gRPC answer, or of an HTTP one.
+fn told(path: &str, status: StatusCode, grpc: Option<&str>) -> Expected {
+    if path.starts_with("/muster.v1.") {
+        return match grpc {
+            Some("16") => Expected::Unknown,
+            Some("7") => Expected::Forbidden,
+            _ => Expected::Allowed,
+        };
+    }
+    match status {
+        StatusCode::UNAUTHORIZED => Expected::Unknown,
+        StatusCode::FORBIDDEN => Expected::Forbidden,
+        _ => Expected::Allowed,
+    }
+}
+
+#[tokio::test]
+async fn every_operation_is_open_to_those_who_may_and_to_nobody_else() {
+    let scene = Scene::new().await;
+    let mut asked = 0;
+    for caller in Caller::all() {
+        let token = scene.token(caller);
+        for (method, path, action) in OPERATIONS.iter().filter(|(_, path, _)| !path.starts_with("/grpc.")) {
+            // A session is opened by whoever has a token: its own test has it.
+            if path.ends_with("/session") {
+                continue;
+            }
+            let (status, grpc, answer) = scene.ask(question(method, path, token.as_deref())).await;
+            let told = told(path, status, grpc.as_deref());
+            assert_eq!(told, caller.expected(*action), "{caller:?} {method} {path}: {status} {answer}");
+            let is_of_the_east = matches!(caller, Caller::East(_)) || told != Expected::Allowed;
+            let leaks = [THEIRS, THEIR_LAT, "org-west"].into_iter().find(|secret| answer.contains(secret));
+            assert!(!is_of_the_east || leaks.is_none(), "{caller:?} {method} {path} shows {leaks:?}: {answer}");
+            asked += 1;
+        }
+    }
+    assert!(asked > 16 * 25, "{asked}");
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn another_organisations_unit_answers_like_one_that_is_not_there() {
+    let scene = Scene::new().await;
+    for role in [Role::Viewer, Role::Dispatcher, Role::Commander, Role::Administrator] {
+        let token = scene.token(Caller::East(role));
+        for method in ["GET", "DELETE"] {
+            if method == "DELETE" && role != Role::Administrator {
+                continue;
+            }
+            let of = |unit: &str| request(method, &format!("/v1/units/{unit}"), token.as_deref(), "");
+            let (hidden, unknown) = (scene.ask(of(THEIRS)).await, scene.ask(of("west-0")).await);
+            assert_eq!(hidden.0, 404);
+            assert_eq!(hidden.2.replace(THEIRS, "?"), unknown.2.replace("west-0", "?"), "{role} {method}");
+        }
+        let nearest =
+            |org: &str| request("GET", &format!("/v1/nearest?lat=22.817&lon=108.366&org={org}"), token.as_deref(), "");
+        let cut = |text: String| text.split("\"as_of\"").nth(1).unwrap().split_once(',').unwrap().1.to_owned();
+        let (hidden, unknown) = (scene.ask(nearest("org-west")).await, scene.ask(nearest("nowhere")).await);
+        assert_eq!((hidden.0.as_u16(), cut(hidden.2)), (200, cut(unknown.2)), "{role}");
+    }
+    let seen = scene
+        .ask(request(
+            "GET",
+            "/v1/nearest?lat=22.8177&lon=108.366&k=1",
+            scene.token(Caller::East(Role::Viewer)).as_deref(),
+            "",
+        ))
+        .await;
+    assert!(seen.2.contains("\"nearer_outside_scope\":true") && seen.2.contains(OURS), "{}", seen.2);
+    scene.server.stop().await;
+}
+
+/// A row for each look, with whom it showed, and one for each refusal.
+#[tokio::test]
+async fn every_look_and_every_refusal_is_in_the_audit_before_its_answer_leaves() {
+    let scene = Scene::new().await;
+    let viewer = scene.token(Caller::Whole(Role::Viewer));
+    for _ in 0..20 {
+        let looked = scene.ask(request("GET", "/v1/nearest?lat=22.817&lon=108.366", viewer.as_deref(), "")).await;
+        assert_eq!(looked.0, 200);
+    }
+    assert_eq!(scene.ask(request("DELETE", "/v1/units/east-7", viewer.as_deref(), "")).await.0, 403);
+    assert_eq!(scene.ask(request("GET", "/v1/units", None, "")).await.0, 401);
+    let rows = |filter: Filter| scene.server.service().store.query_audit(&filter, None, 1_000).unwrap().rows;
+    let looks = rows(Filter { unit: Some(UnitName::new(THEIRS).unwrap()), ..Filter::default() });
+    assert_eq!(looks.len(), 20);
+    assert!(looks.iter().all(|row| row.action == "look.nearest" && row.principal == "w-viewer"));
+    let refused: Vec<_> = rows(Filter::default()).into_iter().filter(|row| row.outcome == "refused").collect();
+    let refused: Vec<_> = refused.iter().map(|row| (row.principal.as_str(), row.resource.as_str())).collect();
+    assert_eq!(refused, [("", "GET /v1/units"), ("w-viewer", "DELETE /v1/units/east-7")]);
+    assert!(scene.server.service().store.verify_audit(&[]).unwrap().fault.is_none());
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_is_traded_for_a_cookie_that_ends_with_it() {
+    let scene = Scene::new().await;
+    let token = scene.token(Caller::East(Role::Viewer)).unwrap();
+    let (status, _, answer) = scene.ask(request("POST", "/v1/session", Some(&token), "")).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("HttpOnly; SameSite=Strict"), "{answer}");
+    let id = answer.split("muster_session=").nth(1).unwrap().split(';').next().unwrap().to_owned();
+    let with_cookie = |method: &str, path: &str| {
+        let mut request = request(method, path, None, "");
+        request.headers_mut().insert("cookie", format!("other=1; muster_session={id}").parse().unwrap());
+        request
+    };
+    let (status, _, answer) = scene.ask(with_cookie("GET", "/v1/units")).await;
+    assert_eq!(status, 200);
+    assert!(answer.contains(OURS) && !answer.contains(THEIRS));
+    assert_eq!(scene.ask(with_cookie("DELETE", "/v1/session")).await.0, 204);
+    assert_eq!(scene.ask(with_cookie("GET", "/v1/units")).await.0, 401);
+    for bad in ["", "muster_", "x"] {
+        assert_eq!(scene.ask(request("POST", "/v1/session", Some(bad), "")).await.0, 401, "{bad:?}");
+    }
+    scene.server.stop().await;
+}
+
+/// First start: the one-time token makes one administrator and nothing else.
+#[tokio::test]
+async fn the_one_time_token_makes_an_administrator_and_ends() {
+    let any = "127.0.0.1:0".parse().unwrap();
+    let config = Config { http: any, grpc: None, data: Data::Off, log_on: LogOnRule::Required, ..Config::default() };
+    let server = Server::start(&config).await.unwrap();
+    let one_time = server.one_time_token().unwrap().to_owned();
+    let (stop, stopped) = watch::channel(false);
+    let (http, grpc) = (crate::http::router(server.service()), crate::grpc::checked(server.service(), &stopped));
+    let scene = Scene { server, http, grpc, _stop: stop };
+    for (method, path) in [("GET", "/v1/units"), ("GET", "/v1/tokens"), ("GET", "/v1/stats"), ("POST", "/v1/session")] {
+        assert_eq!(scene.ask(request(method, path, Some(&one_time), "")).await.0, 403, "{path}");
+    }
+    let make = |role: &str| format!(r#"{{"principal":"chief","role":"{role}"}}"#);
+    assert_eq!(scene.ask(request("POST", "/v1/tokens", Some(&one_time), make("viewer"))).await.0, 403);
+    let (status, _, answer) = scene.ask(request("POST", "/v1/tokens", Some(&one_time), make("administrator"))).await;
+    assert_eq!(status, 201, "{answer}");
+    let chief = answer.split("\"token\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(scene.ask(request("GET", "/v1/tokens", Some(&chief), "")).await.0, 200);
+    assert_eq!(scene.ask(request("POST", "/v1/tokens", Some(&chief), make("auditor"))).await.0, 409);
+    scene.server.stop().await;
+}

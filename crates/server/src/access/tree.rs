@@ -1,0 +1,142 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::Roster;
+use geodesy::{Area, AreaError, Vertex};
+use model::{Command, Organisation, OrganisationName, Timestamp};
+use query::Realm;
+
+/// Who commands whom, and on which ground.
+#[derive(Debug, Default)]
+pub(crate) struct Tree {
+    organisations: BTreeMap<OrganisationName, Node>,
+    commands: Vec<Command>,
+}
+
+#[derive(Debug)]
+struct Node {
+    below: Vec<OrganisationName>,
+    ground: Option<Area>,
+}
+
+impl Tree {
+    /// The tree of these organisations.
+    ///
+    /// # Errors
+    /// The organisation whose territory is no area.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the store gives no organisations yet"))]
+    pub(crate) fn of(
+        organisations: &[Organisation],
+        commands: Vec<Command>,
+    ) -> Result<Self, (OrganisationName, AreaError)> {
+        let mut tree = Self { organisations: BTreeMap::new(), commands };
+        for one in organisations {
+            let ground = ground(one).map_err(|error| (one.name.clone(), error))?;
+            tree.organisations.insert(one.name.clone(), Node { below: Vec::new(), ground });
+        }
+        for one in organisations {
+            if let Some(parent) = one.parent.as_ref().and_then(|parent| tree.organisations.get_mut(parent)) {
+                parent.below.push(one.name.clone());
+            }
+        }
+        Ok(tree)
+    }
+
+    /// `top`, all below it, and all that is under the command of one of them at `now`, with all below that. Itself too when
+    /// nobody has written it down.
+    pub(crate) fn under(&self, top: &OrganisationName, now: Timestamp) -> BTreeSet<OrganisationName> {
+        let (mut found, mut next) = (BTreeSet::new(), vec![top.clone()]);
+        while let Some(one) = next.pop() {
+            // Two may command each other for a time: each is looked at once.
+            if !found.insert(one.clone()) {
+                continue;
+            }
+            let commanded = self.commands.iter().filter(|command| command.under == one && command.holds(now));
+            next.extend(commanded.map(|command| command.organisation.clone()));
+            next.extend(self.organisations.get(&one).into_iter().flat_map(|node| node.below.iter().cloned()));
+        }
+        found
+    }
+
+    /// The ground of `top`: its own territory, or those of the organisations below that have one.
+    fn ground(&self, top: &OrganisationName) -> Vec<Area> {
+        match self.organisations.get(top) {
+            Some(Node { ground: Some(area), .. }) => vec![area.clone()],
+            Some(node) => node.below.iter().flat_map(|one| self.ground(one)).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// What a principal of `top` sees at `now`.
+    pub(crate) fn realm(&self, top: &OrganisationName, strip_m: f64, now: Timestamp, roster: &Roster) -> Realm {
+        let under = self.under(top, now);
+        Realm {
+            organisations: under.iter().filter_map(|one| roster.organisation(one.as_str())).collect(),
+            ground: self.ground(top),
+            strip_m,
+            units: BTreeSet::new(),
+        }
+    }
+
+    /// The next instant at which a command begins or ends: until then [`Self::realm`] says the same.
+    pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let edges = self.commands.iter().flat_map(|command| [command.from, command.until]);
+        edges.filter(|edge| *edge > now).min()
+    }
+}
+
+fn ground(organisation: &Organisation) -> Result<Option<Area>, AreaError> {
+    if organisation.territory.is_empty() {
+        return Ok(None);
+    }
+    let ring = |ring: &Vec<model::Position>| ring.iter().map(|corner| Vertex::from(*corner)).collect();
+    let polygon = |rings: &model::Rings| rings.iter().map(ring).collect();
+    let polygons: Vec<Vec<Vec<Vertex>>> = organisation.territory.iter().map(polygon).collect();
+    Area::polygons(&polygons).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> OrganisationName {
+        OrganisationName::new(text).unwrap()
+    }
+
+    fn at(ms: i64) -> Timestamp {
+        Timestamp::from_unix_ms(ms).unwrap()
+    }
+
+    fn organisation(text: &str, parent: Option<&str>) -> Organisation {
+        let parent = parent.map(name);
+        Organisation { name: name(text), label: String::new(), parent, territory: Vec::new() }
+    }
+
+    #[test]
+    fn an_organisation_sees_what_is_below_it_and_what_it_commands_for_a_time() {
+        let all = [
+            organisation("bureau", None),
+            organisation("east", Some("bureau")),
+            organisation("east-1", Some("east")),
+            organisation("west", Some("bureau")),
+            organisation("west-1", Some("west")),
+        ];
+        let lent = |organisation, under| Command {
+            organisation: name(organisation),
+            under: name(under),
+            from: at(10),
+            until: at(20),
+        };
+        // Each other, too: it must end.
+        let tree = Tree::of(&all, vec![lent("west-1", "east-1"), lent("east-1", "west-1")]).unwrap();
+        let under = |top: &str, ms| tree.under(&name(top), at(ms)).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(under("bureau", 0), ["bureau", "east", "east-1", "west", "west-1"]);
+        assert_eq!(under("east", 9), ["east", "east-1"]);
+        assert_eq!(under("east", 10), ["east", "east-1", "west-1"]);
+        assert_eq!(under("east", 20), ["east", "east-1"]);
+        assert_eq!(under("nobody", 0), ["nobody"]);
+        assert_eq!(
+            [tree.next_change(at(0)), tree.next_change(at(10)), tree.next_change(at(20))],
+            [Some(at(10)), Some(at(20)), None]
+        );
+    }
+}
