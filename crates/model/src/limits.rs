@@ -169,3 +169,5 @@ pub const SESSION_LIFE: Duration = Duration::from_secs(12 * 3_600);
 pub const AUDIT_QUEUE_MAX: usize = 4_096;
 /// Looks and records of one transaction.
 pub const AUDIT_AT_ONCE: usize = 1_024;
+/// Most organisations of one store.
+pub const ORGANISATIONS_MAX: usize = 10_000;

@@ -39,7 +39,6 @@ impl Store {
 
 impl Change<'_> {
     /// The version of the next thing that is changed.
-    #[expect(dead_code, reason = "organisations and units come next")]
     pub(crate) fn next_version(&self) -> Result<u64, StoreError> {
         raise(self.transaction, "version")
     }

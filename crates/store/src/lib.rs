@@ -19,15 +19,21 @@
 pub mod audit;
 mod by;
 mod change;
+mod checks;
+mod commands;
 mod error;
+pub mod exchange;
+mod organisations;
 mod refusal;
 mod schema;
 #[path = "store.rs"]
 mod sqlite;
 mod tokens;
+mod units;
 
 pub use by::{By, IfMatch, Versioned};
 pub use error::StoreError;
 pub use refusal::{Found, Refusal};
 pub use sqlite::Store;
 pub use tokens::{BOOTSTRAP, Bearer, TokenRecord};
+pub use units::{Imported, UnitChange};

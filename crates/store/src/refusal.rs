@@ -113,7 +113,6 @@ impl std::fmt::Display for Found {
 
 impl IfMatch {
     /// Refuses a change that expects something else than `found`.
-    #[expect(dead_code, reason = "organisations and units come next")]
     pub(crate) fn check(self, what: &'static str, name: &str, found: Option<u64>) -> Result<(), Refusal> {
         let holds = match self {
             Self::Always => true,

@@ -5,6 +5,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
 use crate::change::{Change, TOKEN_CREATE, members};
+use crate::organisations::may_be_named;
 use crate::sqlite::{counter, misread, raise, signed, unsigned};
 use crate::{By, Refusal, Store, StoreError};
 
@@ -212,12 +213,10 @@ fn check_holder(change: &Change<'_>, holder: &Principal, expires: Timestamp) -> 
         let days = TOKEN_LIFE_MAX.as_secs() / 86_400;
         return Err(invalid("expires", format!("{expires} is more than {days} days from now")).into());
     }
-    if let Some(organisation) = &holder.organisation {
-        let sql = "SELECT EXISTS (SELECT 1 FROM organisations WHERE name = ?1)
-                   OR NOT EXISTS (SELECT 1 FROM organisations)";
-        if !change.transaction.query_row(sql, [organisation.as_str()], |row| row.get::<_, bool>(0))? {
-            return Err(invalid("org", format!("there is no organisation `{organisation}`")).into());
-        }
+    if let Some(organisation) = &holder.organisation
+        && !may_be_named(change.transaction, organisation)?
+    {
+        return Err(invalid("org", format!("there is no organisation `{organisation}`")).into());
     }
     let other = match holder.role {
         Role::Administrator => Role::Auditor,

@@ -4,24 +4,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::limits::{AUDIT_DETAIL_BYTES_MAX, AUDIT_HEAD_ROWS, LOOK_UNITS_MAX};
-use model::{Principal, PrincipalName, Role, Timestamp, UnitName};
+use model::{Principal, Role, UnitName};
 use proptest::prelude::*;
 use rusqlite::{Connection, params};
 use serde_json::json;
 use store::audit::{Filter, Head, Look, Outcome, Problem, Record, Verdict};
 use store::{By, Store};
 
-fn at(ms: i64) -> Timestamp {
-    Timestamp::from_civil((2026, 11, 23), (6, 0, 0), 0).unwrap().shifted_ms(ms)
-}
-
-fn principal(name: &str, role: Role) -> Principal {
-    Principal { name: PrincipalName::new(name).unwrap(), role, organisation: None }
-}
+use crate::{at, holder};
 
 fn log_on(ms: i64, name: &str) -> Record {
     let outcome = if ms % 2 == 0 { Outcome::Ok } else { Outcome::Refused };
-    let principal = Some(principal(name, Role::Dispatcher));
+    let principal = Some(holder(name, Role::Dispatcher));
     Record {
         time: at(ms),
         principal,
@@ -34,7 +28,7 @@ fn log_on(ms: i64, name: &str) -> Record {
 
 fn look(ms: i64, name: &str, units: &[&str]) -> Look {
     let units = units.iter().map(|unit| UnitName::new(unit).unwrap()).collect();
-    let principal = Arc::new(principal(name, Role::Dispatcher));
+    let principal = Arc::new(holder(name, Role::Dispatcher));
     Look { time: at(ms), principal, action: "look.nearest", resource: String::new(), units }
 }
 

@@ -1,34 +1,16 @@
 //! Tokens open doors for as long as they may, and the file does not hold what opens them.
 
 use model::limits::TOKEN_LIFE_MAX;
-use model::{OrganisationName, Principal, PrincipalName, Role, Timestamp};
+use model::{Principal, Role};
 use store::audit::Filter;
-use store::{BOOTSTRAP, By, Refusal, Store, StoreError};
+use store::{BOOTSTRAP, By, Refusal, Store};
 
-fn at(ms: i64) -> Timestamp {
-    Timestamp::from_civil((2026, 11, 23), (6, 0, 0), 0).unwrap().shifted_ms(ms)
-}
-
-fn holder(name: &str, role: Role) -> Principal {
-    Principal { name: PrincipalName::new(name).unwrap(), role, organisation: None }
-}
-
-fn refusal<T: std::fmt::Debug>(done: Result<T, StoreError>) -> Refusal {
-    match done {
-        Err(StoreError::Refused(refusal)) => refusal,
-        other => panic!("no refusal: {other:?}"),
-    }
-}
-
-fn by(principal: &Principal, ms: i64) -> By<'_> {
-    By { principal, now: at(ms), reason: None }
-}
+use crate::{at, by, holder, organisation, refusal};
 
 #[test]
 fn a_token_opens_until_it_ends_or_is_revoked() {
     let (store, local) = (Store::in_memory().unwrap(), Principal::local());
-    let desk =
-        Principal { organisation: Some(OrganisationName::new("west").unwrap()), ..holder("desk-1", Role::Dispatcher) };
+    let desk = Principal { organisation: Some(organisation("west")), ..holder("desk-1", Role::Dispatcher) };
     let secret = store.create_token(&by(&local, 0), &desk, at(1_000)).unwrap();
     assert!(secret.starts_with("muster_") && secret.len() == 7 + 43, "{secret}");
     let bearer = store.by_secret(&secret, at(999)).unwrap().unwrap();
