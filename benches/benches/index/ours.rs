@@ -77,13 +77,18 @@ pub(crate) fn nearest(index: &LiveIndex, names: &Roster, ask: &NearestAsk) -> Ve
     answer.found.iter().map(|found| (found.unit.0, found.distance_m)).collect()
 }
 
-/// Only the search: units and upper bounds of their distances, squared.
+/// Only the search: units and upper bounds of their distances, in metres.
 pub(crate) fn bare_nearest(index: &LiveIndex, centre: Position) -> Best<f64> {
     let mut best = Best::default();
-    let searched = index.near(&Vantage::of(centre), f64::INFINITY, |sight| {
-        best.offer(sight.reach.most_m * sight.reach.most_m, sight.unit.0);
-        Ok::<_, Infallible>(best.bound().sqrt())
-    });
+    let searched = index.near(
+        &Vantage::of(centre),
+        f64::INFINITY,
+        |_| false,
+        |sight| {
+            best.offer(sight.reach.most_m * sight.reach.most_m, sight.unit.0);
+            Ok::<_, Infallible>(best.bound().sqrt())
+        },
+    );
     searched.expect("the visitor does not fail");
     best
 }

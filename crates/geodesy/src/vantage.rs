@@ -202,13 +202,45 @@ impl Around {
     #[inline]
     #[must_use]
     pub fn least_m(&self, lower: &[f32; 2], upper: &[f32; 2]) -> f32 {
-        /// The centre in f32 is up to 64 units off in each coordinate; metres.
-        const ROUNDED_M: f32 = 1.5;
-        let outside =
-            |axis: usize| (lower[axis] - self.at[axis]).max(self.at[axis] - upper[axis]).max(0.0) * self.scale[axis];
-        let (y, x) = (outside(0), outside(1));
-        ((y * y + x * x).sqrt() - ROUNDED_M).min(self.edge_m)
+        (self.square_m2(*lower, *upper).sqrt() - Self::ROUNDED_M).min(self.edge_m)
     }
+
+    /// A square that puts boxes in the order of their bounds, m²: for [`Self::square_bound_m2`]. Compilers do several at once.
+    #[inline]
+    #[must_use]
+    pub fn square_m2(&self, lower: [f32; 2], upper: [f32; 2]) -> f32 {
+        let outside = |axis: usize| {
+            let (below, above) = (lower[axis] - self.at[axis], self.at[axis] - upper[axis]);
+            // Not `max`, which asks for numbers that are none.
+            let farther = if below > above { below } else { above };
+            (if farther > 0.0 { farther } else { 0.0 }) * self.scale[axis]
+        };
+        let (y, x) = (outside(0), outside(1));
+        y * y + x * x
+    }
+
+    /// Nothing in a box with a greater square is as near as `metres`; finite.
+    #[inline]
+    #[must_use]
+    pub fn square_bound_m2(&self, metres: f64) -> f32 {
+        // From the edge on the bounds do not tell boxes apart.
+        if metres >= f64::from(self.edge_m) {
+            return f32::MAX;
+        }
+        let most = metres + f64::from(Self::ROUNDED_M);
+        // A part in a million for the rounding to f32.
+        (most * most * (1.0 + 1e-6)) as f32
+    }
+
+    /// Whether a square is of a box so far off that only another bound tells more.
+    #[inline]
+    #[must_use]
+    pub fn is_beyond_edge(&self, square_m2: f32) -> bool {
+        square_m2.sqrt() - Self::ROUNDED_M >= self.edge_m
+    }
+
+    /// The centre in f32 is up to 64 units off in each coordinate; metres.
+    const ROUNDED_M: f32 = 1.5;
 }
 
 impl Flat {
@@ -349,6 +381,7 @@ mod tests {
             if let Some(around) = Vantage::of(from).around() {
                 let (least_m, exact) = (around.least_m(&lower, &upper), distance_m(from, to));
                 prop_assert!(f64::from(least_m) <= exact, "{least_m} {exact}");
+                prop_assert!(around.square_m2(lower, upper) <= around.square_bound_m2(exact));
             }
         }
     }

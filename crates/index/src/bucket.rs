@@ -17,8 +17,14 @@ const GROWTHS_MAX: u32 = 24;
 ///
 /// A bucket owns a region, and no other bucket of another leaf has a unit there. Its tile is the part of the region
 /// that the units stand in; it always holds all of them.
+///
+/// ```text
+/// line 0        number of shrinks, rows, next bucket, growths, tile, region
+/// lines 1..9    places: all that a search reads of most rows
+/// lines 9..17   digests
+/// ```
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub(crate) struct Bucket {
     /// Odd while the tile gets smaller. Growing needs no number: sides read at different moments hold at least what the first did.
     shrinks: AtomicU32,
@@ -29,8 +35,14 @@ pub(crate) struct Bucket {
     tile: [AtomicI32; 4],
     /// The writer's own.
     region: [AtomicI32; 4],
-    rows: [(AtomicU64, AtomicU64); ROWS],
+    places: Aligned,
+    digests: [AtomicU64; ROWS],
 }
+
+/// The places of a bucket, from the beginning of a line on.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Aligned([AtomicU64; ROWS]);
 
 /// The tile of a bucket, at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +58,7 @@ pub(crate) struct Row {
     pub(crate) digest: Digest,
 }
 
-/// A reader's copy of the places of a bucket.
+/// A reader's copy of the places of a bucket; beyond the last row the first is repeated.
 #[derive(Debug)]
 pub(crate) struct Places {
     pub(crate) len: usize,
@@ -69,7 +81,8 @@ impl Default for Bucket {
             growths: AtomicU32::new(0),
             tile: sides(),
             region: sides(),
-            rows: std::array::from_fn(|_| (AtomicU64::new(0), AtomicU64::new(0))),
+            places: Aligned(std::array::from_fn(|_| AtomicU64::new(0))),
+            digests: std::array::from_fn(|_| AtomicU64::new(0)),
         }
     }
 }
@@ -107,21 +120,23 @@ impl Bucket {
     #[inline]
     pub(crate) fn copy_to(&self, places: &mut Places) {
         places.len = self.len().min(ROWS);
-        for (bits, (position, _)) in places.bits.iter_mut().zip(&self.rows).take(places.len) {
-            *bits = position.load(Ordering::Relaxed);
+        let (rows, rest) = places.bits.split_at_mut(places.len);
+        for (bits, place) in rows.iter_mut().zip(&self.places.0) {
+            *bits = place.load(Ordering::Relaxed);
         }
+        rest.fill(rows.first().copied().unwrap_or(0));
     }
 
     /// Who is in row `at`. Asked after the place was read: if it is another unit by then, that is one that moves.
     #[inline]
     pub(crate) fn digest(&self, at: usize) -> Digest {
-        Digest::of_bits(self.rows[at].1.load(Ordering::Relaxed))
+        Digest::of_bits(self.digests[at].load(Ordering::Relaxed))
     }
 
-    /// Loads what a change of row `at` will need, so that it is on its way.
+    /// Loads what a change of the place in row `at` will need, so that it is on its way.
     #[inline]
     pub(crate) fn touch(&self, at: usize) -> u64 {
-        u64::from(self.len.load(Ordering::Relaxed)) ^ self.rows[at].0.load(Ordering::Relaxed)
+        self.places.0[at].load(Ordering::Relaxed)
     }
 }
 
@@ -134,22 +149,34 @@ impl Bucket {
 
     #[inline]
     pub(crate) fn row(&self, at: usize) -> Row {
-        let (position, digest) = &self.rows[at];
-        Row {
-            position: self::position(position.load(Ordering::Relaxed)),
-            digest: Digest::of_bits(digest.load(Ordering::Relaxed)),
-        }
+        Row { position: position(self.places.0[at].load(Ordering::Relaxed)), digest: self.digest(at) }
     }
 
     /// Puts a unit that stays in the region to another place. The tile grows first.
     #[inline]
     pub(crate) fn set(&self, at: usize, row: Row) {
-        if !read(&self.tile).contains(row.position) {
+        if !self.tile().contains(row.position) {
             self.grow(row.position);
         }
-        let (position, digest) = &self.rows[at];
-        position.store(bits(row.position), Ordering::Relaxed);
-        digest.store(row.digest.bits(), Ordering::Relaxed);
+        self.set_place(at, row.position);
+        self.set_digest(at, row.digest);
+    }
+
+    /// Where the units stand.
+    #[inline]
+    pub(crate) fn tile(&self) -> Tile {
+        read(&self.tile)
+    }
+
+    /// Puts a unit to another place in the tile.
+    #[inline]
+    pub(crate) fn set_place(&self, at: usize, position: Position) {
+        self.places.0[at].store(bits(position), Ordering::Relaxed);
+    }
+
+    #[inline]
+    pub(crate) fn set_digest(&self, at: usize, digest: Digest) {
+        self.digests[at].store(digest.bits(), Ordering::Relaxed);
     }
 
     /// Adds a unit of the region; gives its row. There is room.
@@ -197,7 +224,7 @@ impl Bucket {
             return self.shrink_to(tile.grown_within(SLACK_E7, self.region()));
         }
         self.growths.store(growths, Ordering::Relaxed);
-        let tile = read(&self.tile).joined(Tile::of(position).grown_within(SLACK_E7, self.region()));
+        let tile = self.tile().joined(Tile::of(position).grown_within(SLACK_E7, self.region()));
         write(&self.tile, tile);
         // Before the row: a reader that copies the new place finds the tile changed (`is_still`).
         fence(Ordering::Release);

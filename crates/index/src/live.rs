@@ -52,7 +52,7 @@ impl Change {
 /// Where every unit is now. One writer at a time, any number of readers. A reader waits for the stores of one slot and for
 /// nothing else; it sees each unit that has a place exactly once (`moves.rs` says why), and each slot whole.
 ///
-/// An update is a slot and a row of a bucket: three cache lines. The directory is written when a bucket splits, which
+/// An update is a slot and a place in a bucket: two cache lines. The directory is written when a bucket splits, which
 /// is seldom.
 #[derive(Debug)]
 pub struct LiveIndex {
@@ -144,10 +144,8 @@ impl LiveIndex {
     /// Bytes in use, pages and tables that are not full included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        // An entry of the tree with its share of the nodes.
-        const ENTRY: usize = 72;
-        let entries = self.shared.directory.load().tree.size();
-        self.shared.slots.bytes() + self.shared.buckets.bytes() + entries * ENTRY + self.writer.lock().bytes()
+        let directory = self.shared.directory.load().tree.bytes();
+        self.shared.slots.bytes() + self.shared.buckets.bytes() + directory + self.writer.lock().bytes()
     }
 
     pub(crate) const fn shared(&self) -> &Shared {

@@ -1,12 +1,9 @@
-use std::ops::ControlFlow;
-
 use geodesy::{Around, Flat, Overlap, Reach, Tile, Vantage};
 use model::{Position, UnitHandle};
-use rstar::{AABB, Envelope as _, ParentNode, RTreeNode};
 
 use crate::bucket::{Bucket, NONE, Places, ROWS, lat_lon, position};
 use crate::digest::Digest;
-use crate::directory::{Entry, Wide, envelope};
+use crate::directory::{Bounds, FAN, Node, Tree};
 use crate::live::{LiveIndex, Shared};
 use crate::moves::{Mark, TooMany};
 use crate::sync::Ordering;
@@ -27,7 +24,8 @@ pub struct Sight {
 
 impl LiveIndex {
     /// Shows `visit` units near a place, the nearest buckets first: every unit that is not surely farther than the bound
-    /// when its bucket comes up, each once. The bound starts as `bound_m` and is what `visit` gave last.
+    /// when its turn comes, each once. The bound starts as `bound_m` and falls to what `visit` gives. `asks_slot` tells for
+    /// which units `visit` will ask the slot: memory is asked for those ahead.
     ///
     /// # Errors
     /// The first error of `visit`.
@@ -35,15 +33,19 @@ impl LiveIndex {
         &self,
         vantage: &Vantage,
         bound_m: f64,
+        asks_slot: impl Fn(Digest) -> bool,
         visit: impl FnMut(&Sight) -> Result<f64, E>,
     ) -> Result<(), E> {
         let shared = self.shared();
         let once = Once::begin(shared);
         let directory = shared.directory.load();
-        let mut near = Near { once, vantage, around: vantage.around(), bound_m, visit, places: Places::default() };
-        near.node(directory.tree.root())?;
+        let (tree, around) = (&*directory.tree, vantage.around());
+        let (places, digests) = (Places::default(), [Digest::default(); ROWS]);
+        let bound_key = key(Flat::square_bound_m2(bound_m));
+        let mut near = Near { once, tree, vantage, around, bound_m, bound_key, asks_slot, visit, places, digests };
+        near.node(tree.height() - 1, 0)?;
         for entry in &directory.recent {
-            if near.may_hold(near.least_m(&entry.lower, &entry.upper), &entry.lower, &entry.upper) {
+            if near.may_hold(&entry.bounds) {
                 near.leaf(entry.bucket)?;
             }
         }
@@ -64,36 +66,28 @@ impl LiveIndex {
         let shared = self.shared();
         let once = Once::begin(shared);
         let directory = shared.directory.load();
-        let envelopes: Vec<_> = tiles.iter().map(envelope).collect();
-        let meets_any = |envelopes: &[AABB<[f32; 2]>], entry: &Entry| {
-            let region = AABB::from_corners(entry.lower, entry.upper);
-            envelopes.iter().any(|envelope| envelope.intersects(&region))
-        };
+        let bounds: Vec<_> = tiles.iter().map(Bounds::of).collect();
+        let meets_any = |some: &[Bounds], region: &Bounds| some.iter().any(|bounds| bounds.meets(region));
         let mut inside = Inside { once, overlap, visit, places: Places::default() };
-        for (at, envelope) in envelopes.iter().enumerate() {
-            let in_tree = directory.tree.locate_in_envelope_intersecting_int(*envelope, |entry| {
+        for (at, one) in bounds.iter().enumerate() {
+            directory.tree.meeting(one, |bucket, region| {
                 // Each leaf once, also where it meets two tiles.
-                let is_new = !meets_any(&envelopes[..at], entry);
-                let looked = if is_new { inside.leaf(entry.bucket) } else { Ok(()) };
-                looked.map_or_else(ControlFlow::Break, ControlFlow::Continue)
-            });
-            if let ControlFlow::Break(error) = in_tree {
-                return Err(error);
-            }
+                if meets_any(&bounds[..at], region) { Ok(()) } else { inside.leaf(bucket) }
+            })?;
         }
-        for entry in directory.recent.iter().filter(|entry| meets_any(&envelopes, entry)) {
+        for entry in directory.recent.iter().filter(|entry| meets_any(&bounds, &entry.bounds)) {
             inside.leaf(entry.bucket)?;
         }
         inside.finish()
     }
 }
 
-/// Children of a node of the directory.
-const CHILDREN_MAX: usize = <Wide as rstar::RTreeParams>::MAX_SIZE;
-/// From so many units shown on, a search is a long one.
+/// From so many units shown on, a search of an area is a long one.
 const LONG_FROM: usize = 256;
-/// From so many rows within the bound on, the nearest are shown first, since they narrow the bound for the others.
-const SORTED_FROM: usize = 8;
+/// From so many rows within the bound on, the nearer ones are shown first, since they narrow the bound for the others.
+const HALVED_FROM: u32 = 12;
+/// Rows that are compared at once.
+const LANES: usize = if ROWS < FAN { ROWS } else { FAN };
 
 /// Keeps a search from missing a unit and from showing one twice.
 struct Once<'a> {
@@ -121,9 +115,9 @@ impl<'a> Once<'a> {
         Self { shared, mark, moved: Units::default(), has_too_many: false, shown: Units::with_room() }
     }
 
+    /// Whether a unit may be shown that was read before the last [`Self::follow`].
     #[inline]
     fn turn(&mut self, unit: UnitHandle) -> Turn {
-        self.follow();
         let is_moving = self.has_too_many || (!self.moved.is_empty() && self.moved.has(unit.0));
         if is_moving && self.shown.has(unit.0) {
             return Turn::Not;
@@ -139,17 +133,14 @@ impl<'a> Once<'a> {
         }
     }
 
-    /// A search that has shown many units looks at slots mostly, as where a city fell silent: asks memory for all of a bucket's
-    /// before the first is read.
+    /// Asks memory for the slots of units before the first is read.
     #[inline]
     fn ask_ahead(&self, units: impl Iterator<Item = UnitHandle>) {
-        if self.shown.len() > LONG_FROM {
-            std::hint::black_box(units.fold(0, |all, unit| all ^ self.shared.slots.touch(unit)));
-        }
+        std::hint::black_box(units.fold(0, |all, unit| all ^ self.shared.slots.touch(unit)));
     }
 
     /// Units that may have been missed, with their places; after everything else.
-    fn missed(mut self) -> Vec<(UnitHandle, Position)> {
+    fn missed(&mut self) -> Vec<(UnitHandle, Position)> {
         self.follow();
         let moved = std::mem::take(&mut self.moved).into_list();
         let candidates: Vec<u32> =
@@ -167,68 +158,82 @@ impl<'a> Once<'a> {
 }
 
 /// A branch-and-bound search. Depth is the tree's, a handful.
-struct Near<'a, V> {
+struct Near<'a, A, V> {
     once: Once<'a>,
+    tree: &'a Tree,
     vantage: &'a Vantage,
     around: Option<Around>,
     bound_m: f64,
+    /// Of rows on the plane: no farther ones matter.
+    bound_key: i32,
+    asks_slot: A,
     visit: V,
     places: Places,
+    digests: [Digest; ROWS],
 }
 
-impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
-    fn node(&mut self, node: &ParentNode<Entry>) -> Result<(), E> {
-        let mut least_m = [f32::INFINITY; CHILDREN_MAX];
-        // Bulk loading makes nodes with a few more children than the limit.
-        for children in node.children().chunks(CHILDREN_MAX) {
-            for (least_m, child) in least_m.iter_mut().zip(children) {
-                let (lower, upper) = corners(child);
-                *least_m = self.least_m(&lower, &upper);
-            }
+impl<E, A: Fn(Digest) -> bool, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, A, V> {
+    fn node(&mut self, level: usize, number: usize) -> Result<(), E> {
+        let Some(node) = self.tree.node(level, number) else { return Ok(()) };
+        let squares_m2 = match &self.around {
+            Some(around) => node.squares_m2(around),
+            None => self.far_squares_m2(node),
+        };
+        // As whole numbers squares are in the order of distance. The last bits give way to the lane: rounded down.
+        let lane_bits = FAN as i32 - 1;
+        let mut keys: [i32; FAN] =
+            std::array::from_fn(|lane| squares_m2[lane].to_bits() as i32 & !lane_bits | lane as i32);
+        loop {
             // The nearest first, chosen anew each time: what it holds mostly rules out the others.
-            for _ in children {
-                let nearest = (0..children.len()).min_by(|a, b| least_m[*a].total_cmp(&least_m[*b]));
-                let at = nearest.expect("a chunk has a child");
-                let (lower, upper) = corners(&children[at]);
-                if f64::from(least_m[at]) > self.bound_m {
-                    break;
-                }
-                if self.may_hold(least_m[at], &lower, &upper) {
-                    match &children[at] {
-                        RTreeNode::Leaf(entry) => self.leaf(entry.bucket)?,
-                        RTreeNode::Parent(parent) => self.node(parent)?,
-                    }
-                }
-                least_m[at] = f32::INFINITY;
+            let nearest = keys.iter().fold(i32::MAX, |least, key| if *key < least { *key } else { least });
+            let lane = (nearest & lane_bits) as usize;
+            let square_m2 = f32::from_bits((nearest & !lane_bits) as u32);
+            if nearest == i32::MAX || square_m2 > self.square_bound_m2() {
+                return Ok(());
             }
+            keys[lane] = i32::MAX;
+            let is_beyond = self.around.is_some_and(|around| around.is_beyond_edge(square_m2));
+            // Beyond the edge the cheap bound tells nothing more; another one is worth its price there.
+            if is_beyond && node.bounds(lane).is_some_and(|bounds| f64::from(self.far_least_m(&bounds)) > self.bound_m)
+            {
+                continue;
+            }
+            let child = number * FAN + lane;
+            if level == 0 { self.leaf(self.tree.bucket(child))? } else { self.node(level - 1, child)? }
         }
-        Ok(())
     }
 
-    /// Lower bound on the distance of a box, as far as it is cheap.
+    /// Where latitudes and longitudes tell little.
+    #[cold]
+    fn far_squares_m2(&self, node: &Node) -> [f32; FAN] {
+        let far_m = |lane| node.bounds(lane).map_or(f32::INFINITY, |bounds| self.far_least_m(&bounds));
+        std::array::from_fn(|lane| far_m(lane).max(0.0).powi(2))
+    }
+
+    /// Boxes with a greater square do not matter; finite.
     #[inline]
-    fn least_m(&self, lower: &[f32; 2], upper: &[f32; 2]) -> f32 {
+    fn square_bound_m2(&self) -> f32 {
         match &self.around {
-            Some(around) => around.least_m(lower, upper),
-            None => self.far_least_m(lower, upper),
+            Some(around) => around.square_bound_m2(self.bound_m),
+            None => ((self.bound_m * self.bound_m * (1.0 + 1e-6)) as f32).min(f32::MAX),
         }
     }
 
-    /// Whether a box with this cheap bound can hold a unit that matters.
-    #[inline]
-    fn may_hold(&self, least_m: f32, lower: &[f32; 2], upper: &[f32; 2]) -> bool {
-        if f64::from(least_m) > self.bound_m {
-            return false;
-        }
-        // Beyond the edge the cheap bound tells nothing more; another one is worth its price there.
-        let is_beyond = self.around.is_some_and(|around| least_m >= around.edge_m());
-        !is_beyond || f64::from(self.far_least_m(lower, upper)) <= self.bound_m
+    /// Whether a box can hold a unit that matters.
+    fn may_hold(&self, bounds: &Bounds) -> bool {
+        let is_near = |around: &Around| {
+            let least_m = around.least_m(&bounds.lower, &bounds.upper);
+            (least_m < around.edge_m()).then_some(f64::from(least_m) <= self.bound_m)
+        };
+        let is_near = self.around.as_ref().and_then(is_near);
+        is_near.unwrap_or_else(|| f64::from(self.far_least_m(bounds)) <= self.bound_m)
     }
 
-    /// The same by the box in earth-centred metres, which is right everywhere. A fraction of a microsecond.
-    fn far_least_m(&self, lower: &[f32; 2], upper: &[f32; 2]) -> f32 {
-        let [south, west] = lower.map(|side| side as i32);
-        let [north, east] = upper.map(|side| side as i32);
+    /// Lower bound on the distance of a box in earth-centred metres, which is right everywhere. A fraction of a microsecond.
+    #[cold]
+    fn far_least_m(&self, bounds: &Bounds) -> f32 {
+        let [south, west] = bounds.lower.map(|side| side as i32);
+        let [north, east] = bounds.upper.map(|side| side as i32);
         let earth = Tile::EARTH;
         let tile = Tile {
             south: south.max(earth.south),
@@ -263,54 +268,83 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
     }
 
     fn flat_rows(&mut self, flat: &Flat, bucket: &Bucket) -> Result<(), E> {
-        let mut squares_m2 = [0.0f32; ROWS];
+        if self.places.len == 0 {
+            return Ok(());
+        }
+        let mut keys = [0; ROWS];
         // All rows, also those beyond the last: a fixed count is what compilers turn into vector instructions.
-        for (square_m2, bits) in squares_m2.iter_mut().zip(&self.places.bits) {
+        for (key, bits) in keys.iter_mut().zip(&self.places.bits) {
             let (lat, lon) = lat_lon(*bits);
-            *square_m2 = flat.square_m2(lat, lon);
+            *key = flat.square_m2(lat, lon).to_bits() as i32;
         }
-        // Rows within the bound, the square above the row's number: as whole numbers they are in the order of distance.
-        let (mut near, mut count) = ([0u64; ROWS], 0);
-        let bound_m2 = Flat::square_bound_m2(self.bound_m);
-        for (at, square_m2) in squares_m2.iter().enumerate().take(self.places.len) {
-            near[count] = u64::from(square_m2.to_bits()) << 32 | at as u64;
-            count += usize::from(*square_m2 <= bound_m2);
+        let rows = u64::MAX >> (u64::BITS as usize - self.places.len);
+        let near = rows & rows_within(&keys, self.bound_key);
+        if near.count_ones() < HALVED_FROM {
+            return self.flat_shown(near, &keys, bucket);
         }
-        let near = &mut near[..count];
-        if count > SORTED_FROM {
-            near.sort_unstable();
+        // The fifth nearest to a place in a bucket's middle or at its corner has some twenty of its rows.
+        let square_m2 = |key: i32| f32::from_bits(key as u32);
+        let least_m2 =
+            square_m2(keys.iter().copied().fold(i32::MAX, |least, key| if key < least { key } else { least }));
+        let most_m2 = square_m2(keys.iter().copied().fold(0, |most, key| if key > most { key } else { most }));
+        let nearer = near & rows_within(&keys, key(least_m2 + (most_m2 - least_m2) / 5.0));
+        self.flat_shown(nearer, &keys, bucket)?;
+        let others = near & !nearer & rows_within(&keys, self.bound_key);
+        self.flat_shown(others, &keys, bucket)
+    }
+
+    /// Shows those of some rows that are still within the bound when their turn comes.
+    fn flat_shown(&mut self, rows: u64, keys: &[i32; ROWS], bucket: &Bucket) -> Result<(), E> {
+        for (digest, at) in self.digests.iter_mut().zip(numbers(rows)) {
+            *digest = bucket.digest(at);
         }
-        self.once.ask_ahead(near.iter().map(|key| bucket.digest(*key as u32 as usize).unit()));
-        for key in near {
-            let square_m2 = f32::from_bits((*key >> 32) as u32);
-            if square_m2 <= Flat::square_bound_m2(self.bound_m) {
-                self.show(*key as u32 as usize, bucket, Flat::reach(square_m2))?;
+        // After the digests: who moved before they were read is known now.
+        self.once.follow();
+        self.ask_ahead(rows.count_ones() as usize);
+        for (at, number) in numbers(rows).zip(0..) {
+            if keys[at] <= self.bound_key {
+                self.show(at, self.digests[number], Flat::reach(f32::from_bits(keys[at] as u32)))?;
             }
         }
         Ok(())
     }
 
+    /// Asks memory for the slots of those of the first digests whose slots will be asked.
+    fn ask_ahead(&self, count: usize) {
+        let asked = self.digests[..count].iter().filter(|digest| (self.asks_slot)(**digest));
+        self.once.ask_ahead(asked.map(|digest| digest.unit()));
+    }
+
     fn far_rows(&mut self, bucket: &Bucket) -> Result<(), E> {
-        self.once.ask_ahead((0..self.places.len).map(|at| bucket.digest(at).unit()));
+        self.digests = std::array::from_fn(|at| bucket.digest(at));
+        self.once.follow();
+        self.ask_ahead(self.places.len);
         for at in 0..self.places.len {
             let reach = self.vantage.reach(position(self.places.bits[at]));
             if reach.least_m <= self.bound_m {
-                self.show(at, bucket, reach)?;
+                self.show(at, self.digests[at], reach)?;
             }
         }
         Ok(())
     }
 
     #[inline]
-    fn show(&mut self, at: usize, bucket: &Bucket, reach: Reach) -> Result<(), E> {
-        let digest = bucket.digest(at);
+    fn show(&mut self, at: usize, digest: Digest, reach: Reach) -> Result<(), E> {
         let unit = digest.unit();
         let digest = match self.once.turn(unit) {
             Turn::Not => return Ok(()),
             Turn::Still => Some(digest),
             Turn::Moving => None,
         };
-        self.bound_m = (self.visit)(&Sight { unit, position: position(self.places.bits[at]), digest, reach })?;
+        self.visit(&Sight { unit, position: position(self.places.bits[at]), digest, reach })
+    }
+
+    #[inline]
+    fn visit(&mut self, sight: &Sight) -> Result<(), E> {
+        let bound_m = (self.visit)(sight)?;
+        if bound_m < self.bound_m {
+            (self.bound_m, self.bound_key) = (bound_m, key(Flat::square_bound_m2(bound_m)));
+        }
         Ok(())
     }
 
@@ -318,19 +352,38 @@ impl<E, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, V> {
         for (unit, position) in self.once.missed() {
             let reach = self.vantage.reach(position);
             if reach.least_m <= self.bound_m {
-                self.bound_m = (self.visit)(&Sight { unit, position, digest: None, reach })?;
+                self.visit(&Sight { unit, position, digest: None, reach })?;
             }
         }
         Ok(())
     }
 }
 
+/// A square as a whole number, in the same order; finite.
 #[inline]
-fn corners(node: &RTreeNode<Entry>) -> ([f32; 2], [f32; 2]) {
-    match node {
-        RTreeNode::Leaf(entry) => (entry.lower, entry.upper),
-        RTreeNode::Parent(parent) => (parent.envelope().lower(), parent.envelope().upper()),
-    }
+const fn key(square_m2: f32) -> i32 {
+    square_m2.min(f32::MAX).to_bits() as i32
+}
+
+/// The rows, a bit each, that are no farther than `bound`.
+#[inline]
+fn rows_within(keys: &[i32; ROWS], bound: i32) -> u64 {
+    let (parts, _) = keys.as_chunks::<LANES>();
+    let within = |keys: &[i32; LANES]| {
+        let bits = keys.iter().enumerate().map(|(lane, key)| u32::from(*key <= bound) << lane);
+        u64::from(bits.fold(0, |all, bit| all | bit))
+    };
+    parts.iter().enumerate().fold(0, |rows, (part, keys)| rows | within(keys) << (part * LANES))
+}
+
+/// The numbers of the rows in a set of bits.
+#[inline]
+fn numbers(mut rows: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let at = rows.trailing_zeros() as usize;
+        rows &= rows.wrapping_sub(1);
+        (at < ROWS).then_some(at)
+    })
 }
 
 struct Inside<'a, O, V> {
@@ -353,11 +406,14 @@ where
             let overlap = tile.as_ref().map_or(Ok(Overlap::Some), &mut self.overlap)?;
             if overlap != Overlap::None && bucket.len() > 0 {
                 bucket.copy_to(&mut self.places);
-                if overlap == Overlap::All {
-                    self.once.ask_ahead((0..self.places.len).map(|at| bucket.digest(at).unit()));
+                let digests: [Digest; ROWS] = std::array::from_fn(|at| bucket.digest(at));
+                self.once.follow();
+                let digests = &digests[..self.places.len];
+                if overlap == Overlap::All && self.once.shown.len() > LONG_FROM {
+                    self.once.ask_ahead(digests.iter().map(|digest| digest.unit()));
                 }
-                for at in 0..self.places.len {
-                    let (position, digest) = (position(self.places.bits[at]), bucket.digest(at));
+                for (at, digest) in digests.iter().enumerate() {
+                    let position = position(self.places.bits[at]);
                     // It may have left the tile since the tile was read.
                     let is_in_tile = tile.is_some_and(|tile| tile.contains(position));
                     let overlap = if is_in_tile { overlap } else { Overlap::Some };

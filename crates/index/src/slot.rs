@@ -6,6 +6,7 @@ use model::{
 
 use crate::bucket;
 use crate::cell::Cell;
+use crate::digest::FreshUntil;
 use crate::pages::Pages;
 use crate::sync::Ordering;
 
@@ -154,6 +155,15 @@ pub(crate) struct Home {
     pub(crate) row: usize,
 }
 
+/// What a new fix means for the unit's row.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Placed {
+    pub(crate) home: Option<Home>,
+    pub(crate) fresh_until: FreshUntil,
+    /// What its digest says of that is right already, or less than it could.
+    pub(crate) is_as_fresh: bool,
+}
+
 const NO_HOME: u32 = u32::MAX;
 const ROW_BITS: u32 = 6;
 const _: () = assert!(bucket::ROWS <= 1 << ROW_BITS && UNITS_MAX < 1 << (32 - ROW_BITS));
@@ -188,8 +198,13 @@ impl Slots {
     /// Loads a little of what [`Self::slot`] will need.
     #[inline]
     pub(crate) fn touch(&self, unit: UnitHandle) -> u64 {
-        let slot = self.slots.seen(unit.0).map_or(0, |slot| slot.0.word(0));
-        slot ^ self.traits.seen(unit.0).map_or(0, |traits| traits.0.word(0))
+        self.touch_slot(unit) ^ self.traits.seen(unit.0).map_or(0, |traits| traits.0.word(0))
+    }
+
+    /// The same without the traits.
+    #[inline]
+    pub(crate) fn touch_slot(&self, unit: UnitHandle) -> u64 {
+        self.slots.seen(unit.0).map_or(0, |slot| slot.0.word(0))
     }
 
     #[inline]
@@ -217,9 +232,7 @@ impl Slots {
 
     #[inline]
     pub(crate) fn home(&self, unit: UnitHandle) -> Option<Home> {
-        let note = self.slots.seen(unit.0)?.0.note.load(Ordering::Relaxed);
-        let row = (note & ((1 << ROW_BITS) - 1)) as usize;
-        (note != NO_HOME).then_some(Home { bucket: note >> ROW_BITS, row })
+        home_of(self.slots.seen(unit.0)?.0.note.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_home(&self, unit: UnitHandle, home: Option<Home>) {
@@ -229,11 +242,19 @@ impl Slots {
 
     /// A new fix; the contact is not set back.
     #[inline]
-    pub(crate) fn place(&self, unit: UnitHandle, fix: Fix, contact: Timestamp, interval_ms: Option<u32>) {
+    pub(crate) fn place(&self, unit: UnitHandle, fix: Fix, contact: Timestamp, interval_ms: Option<u32>) -> Placed {
         let cell = &self.slots.reach(unit.0).0;
-        let contact_time = contact_of(cell.word(2)).max(Some(contact));
+        let contact_before = contact_of(cell.word(2));
+        let contact = contact_before.map_or(contact, |before| before.max(contact));
+        let fresh_until = FreshUntil::of(fix.time, contact, interval_ms);
+        let was_fresh_until = contact_before
+            .filter(|_| cell.word(2) & HAS_FIX != 0)
+            .map(|before| FreshUntil::of(time_of(cell.word(1)), before, interval_of(cell.word(4))));
+        let contact_time = Some(contact);
         let slot = Slot { fix: Some(fix), contact_time, expected_interval_ms: interval_ms, ..Slot::default() };
         cell.write(words_of(&slot));
+        let home = home_of(cell.note.load(Ordering::Relaxed));
+        Placed { home, fresh_until, is_as_fresh: was_fresh_until == Some(fresh_until) }
     }
 
     /// It was heard; the contact is not set back.
@@ -255,6 +276,16 @@ const TIME_SHIFT: u32 = 15;
 const HAS_FIX: u64 = 1;
 const HAS_CONTACT: u64 = 1 << 1;
 const NO_INTERVAL: u32 = u32::MAX;
+
+#[inline]
+fn home_of(note: u32) -> Option<Home> {
+    let row = (note & ((1 << ROW_BITS) - 1)) as usize;
+    (note != NO_HOME).then_some(Home { bucket: note >> ROW_BITS, row })
+}
+
+fn interval_of(word: u64) -> Option<u32> {
+    Some(word as u32).filter(|interval| *interval != NO_INTERVAL)
+}
 
 fn time_bits(time: Timestamp) -> u64 {
     (time.ms_since(Timestamp::MIN) as u64) << TIME_SHIFT
@@ -319,11 +350,10 @@ fn slot_of(words: [u64; 7]) -> Slot {
         accuracy_basis: ACCURACIES[two(6)],
         flags: Flags::from_bits(words[1] as u16 & ((1 << TIME_SHIFT) - 1)).expect("only flags are stored"),
     });
-    let interval = words[4] as u32;
     Slot {
         fix,
         contact_time: contact_of(words[2]),
-        expected_interval_ms: (interval != NO_INTERVAL).then_some(interval),
+        expected_interval_ms: interval_of(words[4]),
         traits: UnitTraits::default(),
     }
 }

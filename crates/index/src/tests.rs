@@ -10,7 +10,7 @@ mod parts {
     use testkit::{Seeded, Shape};
 
     use crate::slot::tests::fix;
-    use crate::{Change, LiveIndex, Sight, UnitTraits};
+    use crate::{Change, Fix, LiveIndex, Sight, UnitTraits};
 
     const NOW_MS: i64 = 1_795_000_000_000;
 
@@ -27,7 +27,7 @@ mod parts {
             assert_eq!(seen.insert(sight.unit.0, position), None, "unit {} is shown once", sight.unit.0);
             Ok::<_, ()>(f64::INFINITY)
         };
-        index.near(&Vantage::of(from), f64::INFINITY, visit).unwrap();
+        index.near(&Vantage::of(from), f64::INFINITY, |_| false, visit).unwrap();
         seen
     }
 
@@ -103,9 +103,28 @@ mod parts {
             digests.extend(sight.digest.map(|digest| (digest.kind(), digest.covert())));
             Ok::<_, ()>(f64::INFINITY)
         };
-        index.near(&Vantage::of(Shape::City.place(&mut Seeded::new(2))), f64::INFINITY, visit).unwrap();
+        index.near(&Vantage::of(Shape::City.place(&mut Seeded::new(2))), f64::INFINITY, |_| false, visit).unwrap();
         assert_eq!(digests, [(model::UnitKind::Drone, true)]);
         assert_eq!(index.slot(UnitHandle(3)).unwrap().traits, traits);
+    }
+
+    /// Digests are stored only where they change: the report that keeps a unit fresh is one of those.
+    #[test]
+    fn a_digest_stays_fresh_as_long_as_reports_come() {
+        let index = LiveIndex::new();
+        let spot = Shape::Spot.place(&mut Seeded::new(1));
+        for second in 0..60 {
+            let time = Timestamp::from_unix_ms(NOW_MS + second * 1_000).unwrap();
+            let fix = Fix { time, received: time, ..fix(spot.lat_e7(), spot.lon_e7(), NOW_MS) };
+            index.apply(&[Change::Place { unit: UnitHandle(0), fix, contact: time, interval_ms: Some(1_000) }]);
+            let mut is_fresh = Vec::new();
+            let visit = |sight: &Sight| {
+                is_fresh.extend(sight.digest.map(|digest| digest.is_surely_fresh(time.shifted_ms(5_000))));
+                Ok::<_, ()>(f64::INFINITY)
+            };
+            index.near(&Vantage::of(spot), f64::INFINITY, |_| false, visit).unwrap();
+            assert_eq!(is_fresh, [true], "second {second}");
+        }
     }
 
     /// A writer lets units swap between two spots, scatters and gathers others. Whatever a reader asks meanwhile, every unit is
@@ -177,7 +196,7 @@ mod model_of_the_move {
     use loom::sync::Arc;
 
     use crate::bucket::{Bucket, NONE, Places, Row};
-    use crate::digest::Digest;
+    use crate::digest::{Digest, FreshUntil};
     use crate::moves::{Moves, TooMany};
     use crate::slot::tests::fix;
     use crate::{UnitTraits, units::Units};
@@ -191,7 +210,8 @@ mod model_of_the_move {
         let fix = fix(lat_e7, 0, 1_795_000_000_000);
         Row {
             position: Position::from_e7(lat_e7, 0).unwrap(),
-            digest: Digest::new(UnitHandle(unit), &UnitTraits::default()).with_fix(&fix, fix.time, None),
+            digest: Digest::new(UnitHandle(unit), &UnitTraits::default())
+                .fresh_until(FreshUntil::of(fix.time, fix.time, None)),
         }
     }
 
@@ -225,9 +245,9 @@ mod model_of_the_move {
         for bucket in order {
             let mut places = Places::default();
             world.buckets[bucket].copy_to(&mut places);
-            for at in 0..places.len {
-                let unit = world.buckets[bucket].digest(at).unit().0;
-                has_too_many |= world.moves.follow(&mut mark, &mut moved) == Err(TooMany);
+            let units: Vec<_> = (0..places.len).map(|at| world.buckets[bucket].digest(at).unit().0).collect();
+            has_too_many |= world.moves.follow(&mut mark, &mut moved) == Err(TooMany);
+            for unit in units {
                 if (has_too_many || moved.has(unit)) && shown.has(unit) {
                     continue;
                 }

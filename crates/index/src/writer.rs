@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::directory::{Directory, Entry};
 use crate::live::{BUCKETS_MAX, Change, Shared};
 use crate::regions::{Cut, Regions};
-use crate::slot::Home;
+use crate::slot::{Home, Placed};
 use crate::{Fix, UnitTraits};
 
 /// Two leaves beside each other with no more units than this become one when the directory is made anew.
@@ -19,7 +19,7 @@ const MERGES_AT_ONCE: usize = 512;
 /// From so many buckets on leaves are not cut but get longer: chains need no more than a bucket for 64 units.
 const BUCKETS_SPLIT_MAX: usize = BUCKETS_MAX.saturating_sub(UNITS_MAX / ROWS + 1);
 /// Changes whose memory is asked for before the first of them is made.
-const AHEAD: usize = 32;
+const AHEAD: usize = 64;
 
 /// The one thread that changes the index.
 #[derive(Debug)]
@@ -29,6 +29,9 @@ pub(crate) struct Writer {
     free_leaves: Vec<u32>,
     /// By bucket: its leaf, and the bucket before it in its leaf.
     of_bucket: Vec<(u32, u32)>,
+    /// By bucket: its tile once more. Side by side they stay in the cache, where each bucket's own is a line that few reports
+    /// share.
+    tiles: Vec<Tile>,
     free_buckets: Vec<u32>,
     /// Leaves that became small since the directory was made.
     thinned: usize,
@@ -48,8 +51,9 @@ struct Leaf {
 
 impl Leaf {
     /// What the directory says of it.
-    fn entry(&self) -> Entry {
-        Entry::new(self.head, &self.region)
+    fn entry(&self, shared: &Shared) -> Entry {
+        let tile = if self.units == 0 { self.region } else { shared.bucket(self.head).tile() };
+        Entry::new(self.head, &self.region, &tile)
     }
 }
 
@@ -61,23 +65,25 @@ impl Writer {
             leaves: Vec::new(),
             free_leaves: Vec::new(),
             of_bucket: Vec::new(),
+            tiles: Vec::new(),
             free_buckets: Vec::new(),
             thinned: 0,
         };
         this.add_leaf(shared, 0, Tile::EARTH);
-        shared.directory.store(Arc::new(this.directory()));
+        shared.directory.store(Arc::new(this.directory(shared)));
         this
     }
 
     /// Applies changes in their order.
     pub(crate) fn apply(&mut self, shared: &Shared, changes: &[Change]) {
         for some in changes.chunks(AHEAD) {
-            let mut homes = [None; AHEAD];
-            for (home, change) in homes.iter_mut().zip(some) {
-                *home = shared.slots.home(change.unit());
-            }
-            let rows = homes.iter().flatten().map(|home| shared.bucket(home.bucket).touch(home.row));
-            std::hint::black_box(rows.fold(0, |all, one| all ^ one));
+            // All of one kind at once: loads that do not wait for each other go out together.
+            let slots = some.iter().fold(0, |all, change| all ^ shared.slots.touch_slot(change.unit()));
+            std::hint::black_box(slots);
+            let touch =
+                |home: Home| shared.bucket(home.bucket).touch(home.row) ^ self.tiles[home.bucket as usize].south as u64;
+            let homes = some.iter().filter_map(|change| shared.slots.home(change.unit()));
+            std::hint::black_box(homes.fold(0, |all, home| all ^ touch(home)));
             some.iter().for_each(|change| self.change(shared, change));
         }
     }
@@ -89,29 +95,48 @@ impl Writer {
         }
     }
 
+    #[inline]
     fn place(&mut self, shared: &Shared, unit: UnitHandle, fix: &Fix, contact: Timestamp, interval_ms: Option<u32>) {
-        shared.slots.place(unit, *fix, contact, interval_ms);
-        let home = shared.slots.home(unit);
-        let digest = match home {
-            Some(Home { bucket, row }) => {
+        let placed = shared.slots.place(unit, *fix, contact, interval_ms);
+        match placed.home {
+            Some(Home { bucket, row }) if self.tiles[bucket as usize].contains(fix.position) => {
                 let bucket = shared.bucket(bucket);
-                let digest = bucket.row(row).digest.with_fix(fix, contact, interval_ms);
-                if bucket.region().contains(fix.position) {
-                    return bucket.set(row, Row { position: fix.position, digest });
+                bucket.set_place(row, fix.position);
+                if !placed.is_as_fresh {
+                    bucket.set_digest(row, bucket.digest(row).fresh_until(placed.fresh_until));
                 }
-                digest
             }
-            None => {
-                Digest::new(unit, &shared.slots.traits(unit).unwrap_or_default()).with_fix(fix, contact, interval_ms)
-            }
+            _ => self.place_elsewhere(shared, unit, fix.position, &placed),
+        }
+    }
+
+    /// A place beyond the tile of the unit's bucket, or the first one.
+    #[inline(never)]
+    fn place_elsewhere(&mut self, shared: &Shared, unit: UnitHandle, position: Position, placed: &Placed) {
+        let digest = match placed.home {
+            Some(home) => shared.bucket(home.bucket).digest(home.row),
+            None => Digest::new(unit, &shared.slots.traits(unit).unwrap_or_default()),
         };
+        let row = Row { position, digest: digest.fresh_until(placed.fresh_until) };
+        if let Some(home) = placed.home
+            && shared.bucket(home.bucket).region().contains(position)
+        {
+            return self.set(shared, home, row);
+        }
         shared.moves.begin(unit.0);
-        match home {
+        match placed.home {
             Some(home) => self.leave(shared, unit, home),
             None => shared.count(unit, 1),
         }
-        self.enter(shared, Row { position: fix.position, digest });
+        self.enter(shared, row);
         shared.moves.settle();
+    }
+
+    /// Stores a row of the bucket's region.
+    fn set(&mut self, shared: &Shared, home: Home, row: Row) {
+        let bucket = shared.bucket(home.bucket);
+        bucket.set(home.row, row);
+        self.tiles[home.bucket as usize] = bucket.tile();
     }
 
     /// What filters ask about `unit` from now on.
@@ -119,8 +144,7 @@ impl Writer {
         shared.slots.enrol(unit, traits);
         if let Some(home) = shared.slots.home(unit) {
             let bucket = shared.bucket(home.bucket);
-            let row = bucket.row(home.row);
-            bucket.set(home.row, Row { digest: row.digest.with_traits(&traits), ..row });
+            bucket.set_digest(home.row, bucket.digest(home.row).with_traits(&traits));
         }
     }
 
@@ -144,7 +168,9 @@ impl Writer {
         let last = tail.row(tail.len() - 1);
         if last.digest.unit() != unit {
             shared.moves.begin(last.digest.unit().0);
-            shared.bucket(home.bucket).set(home.row, last);
+            let bucket = shared.bucket(home.bucket);
+            bucket.set(home.row, last);
+            self.tiles[home.bucket as usize] = bucket.tile();
             shared.slots.set_home(last.digest.unit(), Some(home));
         }
         tail.pop();
@@ -180,6 +206,7 @@ impl Writer {
             shared.bucket(tail).set_next(bucket);
         }
         let row_number = shared.bucket(bucket).push(row);
+        self.tiles[bucket as usize] = shared.bucket(bucket).tile();
         shared.slots.set_home(row.digest.unit(), Some(Home { bucket, row: row_number }));
         let leaf = &mut self.leaves[number as usize];
         (leaf.tail, leaf.units) = (bucket, leaf.units + 1);
@@ -206,7 +233,7 @@ impl Writer {
         for row in rows {
             self.add(shared, if cut.is_low(row.position) { number } else { added }, row);
         }
-        let directory = shared.directory.load().with(self.leaves[added as usize].entry());
+        let directory = shared.directory.load().with(self.leaves[added as usize].entry(shared));
         let is_due = directory.is_due();
         shared.directory.store(Arc::new(directory));
         if is_due {
@@ -229,7 +256,7 @@ impl Writer {
             self.widen(shared);
         }
         self.thinned = if merges < MERGES_AT_ONCE { 0 } else { self.thinned };
-        shared.directory.store(Arc::new(self.directory()));
+        shared.directory.store(Arc::new(self.directory(shared)));
     }
 
     /// Gives up a leaf without units whose sibling is cut: what moves through a region for long would leave one behind at
@@ -291,9 +318,9 @@ impl Writer {
         }
     }
 
-    fn directory(&self) -> Directory {
+    fn directory(&self, shared: &Shared) -> Directory {
         let used = self.leaves.iter().filter(|leaf| leaf.head != NONE);
-        Directory::of(used.map(Leaf::entry).collect())
+        Directory::of(used.map(|leaf| leaf.entry(shared)).collect())
     }
 
     fn rows(&self, shared: &Shared, number: u32) -> Vec<Row> {
@@ -334,6 +361,7 @@ impl Writer {
     fn take_bucket(&mut self, shared: &Shared, leaf: u32, before: u32, region: Tile) -> u32 {
         let number = self.free_buckets.pop().unwrap_or_else(|| {
             self.of_bucket.push((leaf, before));
+            self.tiles.push(region);
             self.of_bucket.len() as u32 - 1
         });
         self.of_bucket[number as usize] = (leaf, before);
@@ -346,6 +374,7 @@ impl Writer {
         self.regions.bytes()
             + self.leaves.capacity() * size_of::<Leaf>()
             + self.of_bucket.capacity() * size_of::<(u32, u32)>()
+            + self.tiles.capacity() * size_of::<Tile>()
     }
 
     /// Whether everything agrees: each unit's home is the row that names it, inside its leaf's region.
@@ -363,6 +392,7 @@ impl Writer {
                 assert_eq!(shared.slots.position(row.digest.unit()), Some(row.position), "the slot agrees");
                 let outline = shared.bucket(home.bucket).outline().expect("nobody shrinks it now");
                 assert!(outline.tile.contains(row.position), "a tile holds its units");
+                assert_eq!(self.tiles[home.bucket as usize], outline.tile, "a tile is the same twice");
                 assert_eq!(shared.bucket(home.bucket).region(), leaf.region, "a bucket has the region of its leaf");
             }
             units += rows.len();

@@ -1,7 +1,7 @@
 use std::collections::BinaryHeap;
 
 use geodesy::{Reach, Vantage};
-use index::{LiveIndex, Sight, Slot};
+use index::{Digest, LiveIndex, Sight, Slot};
 use model::{Timestamp, UnitHandle};
 
 use crate::filter::Candidates;
@@ -56,7 +56,8 @@ pub fn nearest(
         let mut search = Search::new(index, ask, &vantage, as_of, trust);
         let mut examined = 0;
         deadline.check(examined)?;
-        index.near(&vantage, ask.distance_m_max, |sight| {
+        let asks_slot = |digest: Digest| trust == Trust::Slots || ask.filter.omits_by_digest(digest, as_of).is_none();
+        index.near(&vantage, ask.distance_m_max, asks_slot, |sight| {
             examined += 1;
             deadline.check(examined)?;
             Ok(search.take(sight))

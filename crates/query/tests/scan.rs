@@ -318,7 +318,7 @@ fn a_reader_sees_every_unit_exactly_once_while_they_move() {
                 Ok::<_, ()>(f64::INFINITY)
             };
             let vantage = Vantage::of(Shape::Spot.place(&mut Seeded::new(1)));
-            index.near(&vantage, f64::INFINITY, visit).unwrap();
+            index.near(&vantage, f64::INFINITY, |_| false, visit).unwrap();
             assert!(seen.iter().all(|count| *count == 1));
         }
     });
