@@ -1,11 +1,12 @@
 //! What Muster's figures are held against: three structures that answer the same questions about bare points, floors of the
-//! machine, and a moving fleet. See `benches/README.md`.
+//! machine, and a moving fleet. And how honest its map is. See `benches/README.md`.
 
 mod area;
 mod block;
 mod fleet;
 pub mod floors;
 mod grid;
+pub mod honesty;
 mod packed;
 pub mod pipe;
 mod plane;
