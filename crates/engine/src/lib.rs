@@ -31,6 +31,7 @@ use std::thread::JoinHandle;
 use journal::{LocalLog, Log, Status};
 use model::{Binding, Clock, DeviceId, Disk, Heard, Press, Unit, UnitName};
 use parking_lot::Mutex;
+use roster::Taken;
 use settle::Settler;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
@@ -201,7 +202,20 @@ impl Engine {
     /// # Errors
     /// [`RosterError`] when a limit is reached or another unit carries a device.
     pub fn enrol(&self, unit: Unit, devices: &[DeviceId]) -> Result<(), RosterError> {
-        self.live.roster.enrol(unit, devices, &self.live.pending, &self.live.index)?;
+        self.put(unit, devices, Taken::Refuse)
+    }
+
+    /// The same, and a device that another unit carries changes hands: that one keeps the place that it had from it, until it
+    /// is out of contact.
+    ///
+    /// # Errors
+    /// [`RosterError`] when a limit is reached.
+    pub fn assign(&self, unit: Unit, devices: &[DeviceId]) -> Result<(), RosterError> {
+        self.put(unit, devices, Taken::Move)
+    }
+
+    fn put(&self, unit: Unit, devices: &[DeviceId], taken: Taken) -> Result<(), RosterError> {
+        self.live.roster.enrol(unit, devices, taken, &self.live.pending, &self.live.index)?;
         self.wake();
         Ok(())
     }

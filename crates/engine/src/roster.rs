@@ -36,6 +36,15 @@ struct Tables {
     capabilities: Vec<String>,
 }
 
+/// What becomes of a device that another unit carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// The change is refused.
+    Refuse,
+    /// It changes hands: the other unit keeps the place that it had from it, and gets no newer one.
+    Move,
+}
+
 /// Why a unit was not taken into the roster. The caller's fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -100,7 +109,9 @@ impl Roster {
         }
         let devices = DashMap::with_hasher(RandomState::default());
         for (number, (name, unit)) in (0u32..).zip(state.devices()) {
-            let is_carried = name.is_some() && !state.is_retired(unit);
+            // A device that changed hands has a newer number, and only that one counts.
+            let is_newest = name.is_some_and(|name| state.newest(name) == Some(DeviceHandle(number)));
+            let is_carried = is_newest && !state.is_retired(unit);
             let name = name.cloned().unwrap_or_else(|| DeviceId::new("?").expect("a mark is a name"));
             if is_carried {
                 devices.insert(name.clone(), Binding { device: DeviceHandle(number), unit });
@@ -122,13 +133,14 @@ impl Roster {
         &self,
         unit: Unit,
         devices: &[DeviceId],
+        taken: Taken,
         pending: &Pending,
         index: &LiveIndex,
     ) -> Result<(), RosterError> {
         let _changing = self.changing.lock();
         let mut tables = self.tables.write();
         let known = tables.units_by_name.get(&unit.name).copied();
-        self.check(&tables, known, devices, pending)?;
+        self.check(&tables, known, devices, taken, pending)?;
         let traits = tables.traits_of(&unit)?;
         let handle = known.unwrap_or(UnitHandle(tables.units.len() as u32));
         let entry = Arc::new(unit.clone());
@@ -140,7 +152,8 @@ impl Roster {
         }
         let mut added = Vec::new();
         for device in devices {
-            if !self.devices.contains_key(device) && added.iter().all(|(_, one)| one != device) {
+            let has_it = self.devices.get(device).is_some_and(|binding| binding.unit == handle);
+            if !has_it && added.iter().all(|(_, one)| one != device) {
                 let number = DeviceHandle(tables.devices.len() as u32);
                 tables.devices.push(device.clone());
                 added.push((number, device.clone()));
@@ -149,8 +162,13 @@ impl Roster {
         drop(tables);
         pending.push(Entry::Enrol(Enrolment { handle, unit, devices: added.clone() }));
         index.enrol(handle, traits);
+        let mut has_moved = false;
         for (device, name) in added {
-            self.devices.insert(name, Binding { device, unit: handle });
+            has_moved |= self.devices.insert(name, Binding { device, unit: handle }).is_some();
+        }
+        if has_moved {
+            // After the new bindings: who reads the new number finds them.
+            self.generation.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
@@ -160,14 +178,15 @@ impl Roster {
         tables: &Tables,
         known: Option<UnitHandle>,
         devices: &[DeviceId],
+        taken: Taken,
         pending: &Pending,
     ) -> Result<(), RosterError> {
         if devices.len() > DEVICES_PER_CHANGE_MAX {
             return Err(RosterError::TooManyDevices { devices: devices.len() });
         }
         for device in devices {
-            let taken = self.devices.get(device).map(|binding| binding.unit).filter(|owner| Some(*owner) != known);
-            if let Some(owner) = taken {
+            let owner = self.devices.get(device).map(|binding| binding.unit).filter(|owner| Some(*owner) != known);
+            if let Some(owner) = owner.filter(|_| taken == Taken::Refuse) {
                 let unit = tables.units[owner.0 as usize].name.clone();
                 return Err(RosterError::DeviceTaken { device: device.clone(), unit });
             }

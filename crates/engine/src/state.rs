@@ -170,6 +170,11 @@ impl State {
         self.names.devices.iter().map(Option::as_ref).zip(self.devices.iter().map(|device| device.unit))
     }
 
+    /// The newest number of a device.
+    pub(crate) fn newest(&self, device: &DeviceId) -> Option<DeviceHandle> {
+        self.names.numbers.get(device).copied()
+    }
+
     pub(crate) fn ringing(&self) -> impl Iterator<Item = &Ringing> {
         self.presses.values()
     }

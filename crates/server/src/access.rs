@@ -29,6 +29,7 @@ use operations::{Operation, operation};
 use policy::authorize;
 pub(crate) use policy::{Action, Denied};
 pub(crate) use scopes::Scopes;
+pub(crate) use tree::{Tree, ground};
 
 /// Who asks, and whose units it may see.
 #[derive(Debug, Clone)]

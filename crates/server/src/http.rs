@@ -9,8 +9,10 @@ mod gate;
 mod guard;
 mod health;
 mod nearest;
+mod organisations;
 mod page;
 mod params;
+mod precondition;
 mod problem;
 mod reports;
 mod session;
@@ -56,6 +58,9 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(organisations::list))
+        .routes(routes!(organisations::read, organisations::write, organisations::delete))
+        .routes(routes!(organisations::command))
         .routes(routes!(session::open, session::close))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))

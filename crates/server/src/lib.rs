@@ -8,6 +8,7 @@ mod figures;
 mod grpc;
 mod http;
 mod intake;
+mod level;
 mod metrics;
 mod run;
 mod search;

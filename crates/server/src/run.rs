@@ -22,6 +22,7 @@ use crate::config::{Config, Origin};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
+use crate::level::{self, Level};
 use crate::metrics::Metrics;
 use crate::seats::Seats;
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) log_on: LogOn,
     pub(crate) scopes: Scopes,
     pub(crate) auditor: Auditor,
+    pub(crate) level: Level,
     clock: Arc<SystemClock>,
     ready: AtomicBool,
 }
@@ -72,6 +74,7 @@ impl Service {
             log_on: LogOn::new(config.log_on, Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>),
             scopes: Scopes::new(config.border_strip_m),
             auditor: Auditor::start(Arc::clone(&store)),
+            level: Level::default(),
             store,
             clock,
             engine,
@@ -121,6 +124,9 @@ pub enum StartError {
     /// The file of tokens, organisations and the audit cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Units and organisations of the store cannot be read.
+    #[error("the store cannot be read: {0}")]
+    Level(String),
     /// What is stored cannot be read; nothing was changed.
     #[error(transparent)]
     Recovery(#[from] engine::RecoveryError),
@@ -228,9 +234,14 @@ impl Server {
             LogOnRule::Off => None,
         };
         let service = Arc::new(Service::new(config, engine, store, clock, addresses.http));
+        if let Err(problem) = service.level().await {
+            api.iter().for_each(JoinHandle::abort);
+            return Err(StartError::Level(problem.detail().to_owned()));
+        }
         gate.open(http::router(&service));
         api.extend(grpc.map(|socket| tokio::spawn(grpc::serve(socket, Arc::clone(&service), stopped.clone()))));
         let mut listeners: Vec<_> = devices.into_iter().map(|device| device.serve(service.setting.clone())).collect();
+        listeners.push(tokio::spawn(level::follow(Arc::clone(&service))));
         if config.insecure {
             listeners.push(tokio::spawn(remind_of_insecurity()));
         }

@@ -22,7 +22,7 @@ fn index_roster_and_log_agree_on_the_last_of_two_changes_at_once() {
     let change = |kind| {
         for _ in 0..ROUNDS {
             together.wait();
-            roster.enrol(named("car-1", kind), &[], &pending, &index).expect("there is room");
+            roster.enrol(named("car-1", kind), &[], Taken::Refuse, &pending, &index).expect("there is room");
             if together.wait().is_leader() {
                 let handle = roster.find(&UnitName::new("car-1").expect("it is a name")).expect("it was enrolled");
                 let entry = roster.unit(handle).expect("it was enrolled").kind;
@@ -56,7 +56,7 @@ fn a_device_is_found_only_when_its_enrolment_waits_for_the_journal_and_is_in_the
                     std::thread::yield_now();
                 }
                 let unit = named(&format!("car-{number}"), UnitKind::Car);
-                roster.enrol(unit, &[device(number)], &pending, &index).expect("there is room");
+                roster.enrol(unit, &[device(number)], Taken::Refuse, &pending, &index).expect("there is room");
             }
         });
         for number in 0..DEVICES {
@@ -74,7 +74,38 @@ fn a_device_is_found_only_when_its_enrolment_waits_for_the_journal_and_is_in_the
 #[test]
 fn a_device_that_is_named_twice_in_one_change_has_one_number() {
     let (roster, pending, index) = (Roster::default(), Pending::default(), LiveIndex::new());
-    roster.enrol(named("car-1", UnitKind::Car), &[device(1), device(1)], &pending, &index).expect("there is room");
+    roster
+        .enrol(named("car-1", UnitKind::Car), &[device(1), device(1)], Taken::Refuse, &pending, &index)
+        .expect("there is room");
     let Some(Entry::Enrol(enrolment)) = pending.lend(1, usize::MAX).pop() else { panic!("one was made") };
     assert_eq!(enrolment.devices, [(DeviceHandle(0), device(1))]);
+}
+
+/// A device that changed hands belongs to the newest unit, also after a restart, and to nobody once that one is retired.
+#[test]
+fn a_device_changes_hands_and_stays_with_the_newest_unit() {
+    let (roster, pending, index) = (Roster::default(), Pending::default(), LiveIndex::new());
+    let unit = |name| named(name, UnitKind::Foot);
+    let put = |name, taken| roster.enrol(unit(name), &[device(1)], taken, &pending, &index);
+    put("shift-1", Taken::Refuse).expect("nobody carries it");
+    let before = roster.generation();
+    assert!(matches!(put("shift-2", Taken::Refuse), Err(RosterError::DeviceTaken { .. })));
+    put("shift-2", Taken::Move).expect("it changes hands");
+    assert!(roster.generation() > before, "open connections ask anew");
+    let carrier = |roster: &Roster| {
+        let binding = roster.binding(&device(1))?;
+        Some(roster.unit(binding.unit)?.name.to_string())
+    };
+    assert_eq!(carrier(&roster).as_deref(), Some("shift-2"));
+    let rebuilt = |entries: &[Entry]| {
+        let mut state = State::default();
+        entries.iter().for_each(|entry| drop(state.apply(entry)));
+        Roster::of(&State::from_bytes(&state.to_bytes()).expect("it was laid here")).0
+    };
+    let entries = pending.lend(9, usize::MAX);
+    assert_eq!(carrier(&rebuilt(&entries)).as_deref(), Some("shift-2"));
+    pending.give_back(entries);
+    roster.remove(&UnitName::new("shift-2").expect("it is a name"), &pending);
+    assert_eq!(carrier(&roster), None);
+    assert_eq!(carrier(&rebuilt(&pending.lend(9, usize::MAX))), None);
 }

@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use testkit::{ManualClock, SimDisk};
 
 use super::*;
+use crate::roster::Taken;
 
 fn clock() -> Arc<dyn Clock> {
     Arc::new(ManualClock::at(Timestamp::from_unix_ms(1_795_000_000_000).expect("it is a time")))
@@ -26,7 +27,7 @@ fn largest(number: usize) -> (Unit, Vec<DeviceId>) {
 }
 
 fn enrol(live: &Live, (unit, devices): &(Unit, Vec<DeviceId>)) -> Binding {
-    live.roster.enrol(unit.clone(), devices, &live.pending, &live.index).expect("there is room");
+    live.roster.enrol(unit.clone(), devices, Taken::Refuse, &live.pending, &live.index).expect("there is room");
     live.roster.binding(&devices[0]).expect("it was enrolled")
 }
 
@@ -76,7 +77,7 @@ fn more_devices_than_fit_are_refused_with_their_number() {
     let live = Live::of(&State::default(), clock());
     let (unit, mut devices) = largest(1);
     devices.push(DeviceId::of("test", "one-more").expect("it is a name"));
-    let refused = live.roster.enrol(unit, &devices, &live.pending, &live.index);
+    let refused = live.roster.enrol(unit, &devices, Taken::Refuse, &live.pending, &live.index);
     assert_eq!(refused, Err(crate::RosterError::TooManyDevices { devices: DEVICES_PER_CHANGE_MAX + 1 }));
     assert!(live.roster.is_empty() && live.pending.len() == 0, "nothing was changed");
 }

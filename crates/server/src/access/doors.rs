@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
-use model::{Principal, Timestamp, UnitName};
+use model::{OrganisationName, Principal, Timestamp, UnitName};
 use store::audit::{Look, Outcome, Record};
 use store::{Store, StoreError};
 
@@ -44,6 +44,18 @@ impl Service {
             Some(grant) if self.log_on.holds(grant) => Ok(self.asker_of(grant.clone())),
             Some(_) => Err(Denied::Unknown),
         }
+    }
+
+    /// Whether `asker` commands `organisation`: its units and those below it are its own to change.
+    pub(crate) fn commands(&self, asker: &Asker, organisation: &OrganisationName) -> bool {
+        let top = asker.principal.organisation.as_ref();
+        top.is_none_or(|top| self.scopes.holds(top, organisation, self.engine.live().now()))
+    }
+
+    /// Whether there is an organisation of that name.
+    pub(crate) async fn knows(&self, organisation: &OrganisationName) -> Result<bool, Problem> {
+        let name = organisation.clone();
+        self.stored(move |store| Ok(store.organisation(&name)?.is_some())).await
     }
 
     /// Puts into the audit whose places `asker` is about to see. Where nobody logs on there is nobody to name.

@@ -31,11 +31,16 @@ impl Scopes {
     }
 
     /// From now on `tree` says who commands whom.
-    #[expect(dead_code, reason = "the store gives no organisations yet")]
     pub(crate) fn plant(&self, tree: Tree) {
         let mut made = self.made.lock();
         (made.tree, made.until) = (Arc::new(tree), None);
         made.realms.clear();
+    }
+
+    /// Whether `organisation` is `top`, below it, or under its command now.
+    pub(crate) fn holds(&self, top: &OrganisationName, organisation: &OrganisationName, now: Timestamp) -> bool {
+        let tree = Arc::clone(&self.made.lock().tree);
+        tree.under(top, now).contains(organisation)
     }
 
     /// What a principal of `organisation` sees now. An emergency within [`EMERGENCY_SIGHT_M`] of its ground shows its unit.

@@ -322,3 +322,87 @@ async fn the_one_time_token_makes_an_administrator_and_ends() {
     assert_eq!(scene.ask(request("POST", "/v1/tokens", Some(&chief), make("auditor"))).await.0, 409);
     scene.server.stop().await;
 }
+
+/// A square of 0.1 degrees north and east of a corner, as the body of an organisation below the bureau.
+fn station(south: f64, west: f64) -> String {
+    let (north, east) = (south + 0.1, west + 0.1);
+    format!(
+        r#"{{"parent":"bureau","datum":"wgs84","territory":{{"type":"Polygon","coordinates":
+        [[[{west},{south}],[{east},{south}],[{east},{north}],[{west},{north}],[{west},{south}]]]}}}}"#
+    )
+}
+
+#[tokio::test]
+async fn an_organisation_sees_its_ground_a_strip_beside_it_and_whom_it_commands() {
+    let scene = Scene::new().await;
+    let chief = scene.token(Caller::Whole(Role::Administrator));
+    let put = async |path: &str, token: &Option<String>, body: String| {
+        scene.ask(request("PUT", path, token.as_deref(), body)).await
+    };
+    let organisation = |name: &str| format!("/v1/organisations/{name}");
+    assert_eq!(put(&organisation("bureau"), &chief, "{}".to_owned()).await.0, 200);
+    for (name, south, west) in [("org-east", 22.8, 108.3), ("org-west", 22.8, 108.0)] {
+        let (status, _, answer) = put(&organisation(name), &chief, station(south, west)).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+    for (bad, wanted) in [
+        (r#"{"parent":"org-east"}"#.to_owned(), 409),
+        (station(22.8, 108.3).replace("\"datum\":\"wgs84\",", ""), 400),
+        (station(22.8, 108.3).replace("[108.3,22.8]", "[108.3,99]"), 400),
+        (r#"{"parent":"nowhere"}"#.to_owned(), 400),
+    ] {
+        let (status, _, answer) = put(&organisation("bureau"), &chief, bad).await;
+        assert_eq!(status, wanted, "{answer}");
+    }
+    // Of the west: on the ground of the east, 1 km beside it, and 3 km beside it.
+    let east = scene.token(Caller::East(Role::Administrator));
+    for (name, lon) in [("w-on", 108.35), ("w-near", 108.41), ("w-far", 108.43)] {
+        let body = format!(r#"{{"org":"org-west","devices":["muster:{name}"]}}"#);
+        assert_eq!(put(&format!("/v1/units/{name}"), &east, body.clone()).await.0, 403);
+        assert_eq!(put(&format!("/v1/units/{name}"), &chief, body).await.0, 200);
+        let report = format!(r#"{{"reports":[{{"device":"muster:{name}","lat":22.85,"lon":{lon}}}]}}"#);
+        let token = scene.token(Caller::Whole(Role::Gateway));
+        assert_eq!(scene.ask(request("POST", "/v1/reports", token.as_deref(), report)).await.0, 200);
+    }
+    let names = async || {
+        let answer = scene.ask(request("GET", "/v1/units", east.as_deref(), "")).await.2;
+        ["w-on", "w-near", "w-far", OURS]
+            .into_iter()
+            .filter(|name| answer.contains(&format!("\"{name}\"")))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names().await, ["w-on", "w-near", OURS]);
+    let until = scene.now().shifted_ms(3_600_000);
+    let command = format!(r#"{{"under":"org-east","until":"{until}"}}"#);
+    assert_eq!(put("/v1/organisations/org-west/command", &east, command.clone()).await.0, 404, "not theirs to give");
+    let (status, _, answer) = put("/v1/organisations/org-west/command", &chief, command).await;
+    assert_eq!((status.as_u16(), answer.contains("\"commanded_by\":[\"org-east\"]")), (200, true), "{answer}");
+    assert_eq!(names().await, ["w-on", "w-near", "w-far", OURS]);
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_that_expects_another_version_is_refused() {
+    let scene = Scene::new().await;
+    let chief = scene.token(Caller::Whole(Role::Administrator));
+    let body = r#"{"call_sign":"East 1","external":{"cad":"4711"},"kind":"car"}"#;
+    let put = |header: Option<(&'static str, &str)>| {
+        let mut request = request("PUT", "/v1/units/car-1", chief.as_deref(), body);
+        if let Some((name, value)) = header {
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        scene.ask(request)
+    };
+    let (status, _, answer) = put(Some(("if-none-match", "*"))).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("\"call_sign\":\"East 1\",\"external\":{\"cad\":\"4711\"}"), "{answer}");
+    let etag = |answer: &str| answer.split("\"etag\": \"\\\"").nth(1).unwrap().split('\\').next().unwrap().to_owned();
+    let first = etag(&answer);
+    assert_eq!(put(Some(("if-none-match", "*"))).await.0, 412);
+    let (status, _, answer) = put(Some(("if-match", &format!("\"{first}\"")))).await;
+    assert_eq!(status, 200);
+    assert_ne!(etag(&answer), first);
+    assert_eq!(put(Some(("if-match", &format!("\"{first}\"")))).await.0, 412);
+    assert_eq!(put(Some(("if-match", "7"))).await.0, 400);
+    scene.server.stop().await;
+}

@@ -4,6 +4,7 @@ use engine::Roster;
 use geodesy::{Area, AreaError, Vertex};
 use model::{Command, Organisation, OrganisationName, Timestamp};
 use query::Realm;
+use tracing::error;
 
 /// Who commands whom, and on which ground.
 #[derive(Debug, Default)]
@@ -19,18 +20,14 @@ struct Node {
 }
 
 impl Tree {
-    /// The tree of these organisations.
-    ///
-    /// # Errors
-    /// The organisation whose territory is no area.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the store gives no organisations yet"))]
-    pub(crate) fn of(
-        organisations: &[Organisation],
-        commands: Vec<Command>,
-    ) -> Result<Self, (OrganisationName, AreaError)> {
+    /// The tree of these organisations. A territory that is no area is none; it was checked when it was written.
+    pub(crate) fn of(organisations: &[Organisation], commands: Vec<Command>) -> Self {
         let mut tree = Self { organisations: BTreeMap::new(), commands };
         for one in organisations {
-            let ground = ground(one).map_err(|error| (one.name.clone(), error))?;
+            let ground = ground(one).unwrap_or_else(|error| {
+                error!(organisation = %one.name, %error, "The territory in the store is no area.");
+                None
+            });
             tree.organisations.insert(one.name.clone(), Node { below: Vec::new(), ground });
         }
         for one in organisations {
@@ -38,7 +35,7 @@ impl Tree {
                 parent.below.push(one.name.clone());
             }
         }
-        Ok(tree)
+        tree
     }
 
     /// `top`, all below it, and all that is under the command of one of them at `now`, with all below that. Itself too when
@@ -84,7 +81,8 @@ impl Tree {
     }
 }
 
-fn ground(organisation: &Organisation) -> Result<Option<Area>, AreaError> {
+/// The territory as an area; `None` where there is none.
+pub(crate) fn ground(organisation: &Organisation) -> Result<Option<Area>, AreaError> {
     if organisation.territory.is_empty() {
         return Ok(None);
     }
@@ -127,7 +125,7 @@ mod tests {
             until: at(20),
         };
         // Each other, too: it must end.
-        let tree = Tree::of(&all, vec![lent("west-1", "east-1"), lent("east-1", "west-1")]).unwrap();
+        let tree = Tree::of(&all, vec![lent("west-1", "east-1"), lent("east-1", "west-1")]);
         let under = |top: &str, ms| tree.under(&name(top), at(ms)).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(under("bureau", 0), ["bureau", "east", "east-1", "west", "west-1"]);
         assert_eq!(under("east", 9), ["east", "east-1"]);

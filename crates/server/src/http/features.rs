@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use engine::UnitView;
 use geodesy::Datum;
 use index::Slot;
-use model::{Flags, Timestamp};
+use model::{Flags, Timestamp, UnitRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -78,6 +78,12 @@ impl Feature {
     pub(crate) fn name(&self) -> &str {
         &self.id
     }
+
+    /// Adds what people have written down of the unit.
+    pub(crate) fn write_down(&mut self, record: &UnitRecord) {
+        self.properties.call_sign = Some(record.call_sign.clone()).filter(|text| !text.is_empty());
+        self.properties.external = Some(record.external.iter().cloned().collect());
+    }
 }
 
 /// A GeoJSON Point: longitude, latitude in degrees.
@@ -134,6 +140,13 @@ pub(crate) struct Properties {
     stored: Option<bool>,
     #[schema(value_type = Vec<String>)]
     flags: Vec<&'static str>,
+    /// What it is called on the radio. In the answer about one unit only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    call_sign: Option<String>,
+    /// Its names in other systems. In the answer about one unit only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    external: Option<BTreeMap<String, String>>,
     /// The emergency button of one of its devices was pressed and nobody cleared it.
     emergency: bool,
 }
@@ -217,6 +230,8 @@ impl<'a> Maker<'a> {
             altitude_ref: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.reference.as_str()),
             stored: fix.map(|fix| !fix.flags.contains(Flags::NOT_STORED)),
             flags: fix.map(|fix| fix.flags.words().collect()).unwrap_or_default(),
+            call_sign: None,
+            external: None,
             emergency: self.distressed.contains(&unit.name),
         };
         Feature { kind: "Feature", id: unit.name.to_string(), geometry, properties }

@@ -142,6 +142,9 @@ impl From<StoreError> for Problem {
             StoreError::Refused(Refusal::Unknown { .. }) => Self::not_found(error),
             StoreError::Refused(Refusal::Invalid { field, .. }) => Self::bad(*field, "", &error),
             StoreError::Refused(Refusal::OneTime) => Self::forbidden(error),
+            StoreError::Refused(Refusal::Changed { .. }) => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "changed", "It is not as expected", error)
+            }
             StoreError::Refused(_) => Self::new(StatusCode::CONFLICT, "conflict", "The change is not taken", error),
             _ => Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", "The store takes nothing now", error),
         }

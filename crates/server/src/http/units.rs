@@ -1,20 +1,23 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use geodesy::Datum;
-use model::{DeviceId, OrganisationName, Status, Unit, UnitKind, UnitName, limits};
+use model::{DeviceId, OrganisationName, Span, Status, Unit, UnitKind, UnitName, UnitRecord, limits};
 use query::{Class, QueryError, Scope};
 use serde::Deserialize;
+use store::{By, Store, Versioned};
 use utoipa::ToSchema;
 
 use super::ask::{Patience, json, sent, understood};
 use super::features::{Collection, Feature, Maker};
 use super::params::Params;
+use super::precondition::if_match;
 use super::problem::Problem;
 use crate::access::Asker;
 use crate::run::Service;
@@ -34,6 +37,11 @@ pub(crate) struct UnitBody {
     pub(crate) capabilities: Vec<String>,
     /// Left out of default answers.
     pub(crate) covert: bool,
+    /// What it is called on the radio; absent: stays.
+    pub(crate) call_sign: Option<String>,
+    /// Its names in other systems, such as a CAD: system to name; absent: stay.
+    #[schema(value_type = Option<Object>)]
+    pub(crate) external: Option<BTreeMap<String, String>>,
     /// Devices that it carries, `protocol:id`, at most 64 in one change; they come on top of those it has.
     pub(crate) devices: Vec<String>,
 }
@@ -172,30 +180,40 @@ impl Page {
     get,
     path = "/v1/units/{unit}",
     params(("unit" = String, Path, description = "Its name")),
-    responses((status = 200, body = Feature), (status = 404, body = Problem))
+    responses(
+        (status = 200, body = Feature, description = "With `ETag` when it is written down in the store"),
+        (status = 404, body = Problem),
+    )
 )]
 pub(crate) async fn read(
     State(service): State<Arc<Service>>,
     asker: Asker,
     Path(unit): Path<String>,
-) -> Result<Json<Feature>, Problem> {
+) -> Result<Response, Problem> {
     let name = name_of(&unit)?;
-    let live = service.engine.live();
-    let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
+    if service.engine.live().unit(&name, &asker.scope).is_none() {
+        return Err(unknown(&name));
+    }
     service.looked(&asker, "look.unit", [name.as_str()].into_iter()).await?;
-    Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
+    answer(&service, &asker, name).await
 }
 
 /// Adds a unit, or changes one. 200 means: it is stored.
 #[utoipa::path(
     put,
     path = "/v1/units/{unit}",
-    params(("unit" = String, Path, description = "Its name: 1 to 96 bytes without blanks and slashes")),
+    params(
+        ("unit" = String, Path, description = "Its name: 1 to 96 bytes without blanks and slashes"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that is expected, or *"),
+        ("If-None-Match" = Option<String>, Header, description = "*: only if there is none of that name"),
+    ),
     request_body = UnitBody,
     responses(
-        (status = 200, body = Feature),
+        (status = 200, body = Feature, description = "With `ETag`"),
         (status = 400, body = Problem),
+        (status = 403, body = Problem, description = "Neither the unit nor its organisation is the caller's to change"),
         (status = 409, body = Problem, description = "A limit is reached, or another unit carries a device"),
+        (status = 412, body = Problem, description = "It is not as expected"),
         (status = 503, body = Problem, description = "The change is made and not stored yet"),
     )
 )]
@@ -203,37 +221,94 @@ pub(crate) async fn write(
     State(service): State<Arc<Service>>,
     asker: Asker,
     Path(unit): Path<String>,
+    headers: HeaderMap,
     body: Result<Json<UnitBody>, JsonRejection>,
-) -> Result<Json<Feature>, Problem> {
-    let (unit, devices) = json(body)?.checked(name_of(&unit)?)?;
-    let name = unit.name.clone();
-    let conflict = |error| Problem::new(StatusCode::CONFLICT, "conflict", "The unit cannot be taken", error);
-    service.engine.enrol(unit, &devices).map_err(conflict)?;
+) -> Result<Response, Problem> {
+    let (name, if_match) = (name_of(&unit)?, if_match(&headers)?);
+    let body = json(body)?;
+    let (call_sign, external) = (body.call_sign.clone(), body.external.clone());
+    let (unit, devices) = body.checked(name.clone())?;
+    let (live, now) = (service.engine.live(), service.engine.live().now());
+    let before = live.unit(&name, &Scope::everything()).map(|view| view.unit.organisation.clone());
+    let is_theirs = |organisation: &Option<OrganisationName>| match organisation {
+        Some(organisation) => service.commands(&asker, organisation),
+        None => asker.sees_all(),
+    };
+    // The same words for a name that is taken elsewhere: who may not see it must not learn of it.
+    if !is_theirs(&unit.organisation) || !before.as_ref().is_none_or(is_theirs) {
+        return Err(Problem::forbidden("this name and organisation are not yours to change"));
+    }
+    let (wanted, principal) = (name.clone(), Arc::clone(&asker.principal));
+    let put = move |store: &Store| {
+        let known = store.unit(&wanted)?.map(|found| found.value);
+        let mut record = UnitRecord { unit: unit.clone(), ..known.unwrap_or_else(|| UnitRecord::of(unit)) };
+        record.call_sign = call_sign.unwrap_or(record.call_sign);
+        record.external = external.map_or(record.external, |external| external.into_iter().collect());
+        let from_now = Span { from: now, until: None };
+        for device in devices {
+            if !record.devices.iter().any(|(one, span)| *one == device && span.holds(now)) {
+                record.devices.push((device, from_now));
+            }
+        }
+        store.put_unit(&By { principal: &principal, now, reason: None }, &record, if_match)
+    };
+    service.stored(put).await?;
+    service.level().await?;
     service.settle().await?;
-    let live = service.engine.live();
-    let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
-    Ok(Json(Maker::new(&service, live.now(), Datum::Wgs84).feature(&view, None)))
+    answer(&service, &asker, name).await
 }
 
 /// Takes a unit off the map. Its devices are unknown from then on.
 #[utoipa::path(
     delete,
     path = "/v1/units/{unit}",
-    params(("unit" = String, Path, description = "Its name")),
-    responses((status = 204), (status = 404, body = Problem))
+    params(
+        ("unit" = String, Path, description = "Its name"),
+        ("If-Match" = Option<String>, Header, description = "The ETag that is expected"),
+    ),
+    responses(
+        (status = 204),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "It rides in a vehicle"),
+        (status = 412, body = Problem, description = "It is not as expected"),
+    )
 )]
 pub(crate) async fn delete(
     State(service): State<Arc<Service>>,
     asker: Asker,
     Path(unit): Path<String>,
+    headers: HeaderMap,
 ) -> Result<StatusCode, Problem> {
-    let name = name_of(&unit)?;
-    let is_seen = service.engine.live().unit(&name, &asker.scope).is_some();
-    if !is_seen || !service.engine.retire(&name) {
-        return Err(unknown(&name));
+    let (name, if_match) = (name_of(&unit)?, if_match(&headers)?);
+    let live = service.engine.live();
+    let seen = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
+    if !seen.unit.organisation.as_ref().map_or(asker.sees_all(), |one| service.commands(&asker, one)) {
+        return Err(Problem::forbidden("this unit is not yours to change"));
     }
+    let (now, wanted) = (live.now(), name.clone());
+    let retire = move |store: &Store| {
+        // One that a device made of itself, or a file of units, is in the roster only.
+        if store.unit(&wanted)?.is_none() {
+            return Ok(());
+        }
+        store.retire_unit(&By { principal: &asker.principal, now, reason: None }, &wanted, if_match).map(drop)
+    };
+    service.stored(retire).await?;
+    service.level().await?;
+    service.engine.retire(&name);
     service.settle().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn answer(service: &Service, asker: &Asker, name: UnitName) -> Result<Response, Problem> {
+    let wanted = name.clone();
+    let found = service.stored(move |store| store.unit(&wanted)).await?;
+    let live = service.engine.live();
+    let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
+    let mut feature = Maker::new(service, live.now(), Datum::Wgs84).feature(&view, None);
+    let Some(Versioned { version, value }) = found else { return Ok(Json(feature).into_response()) };
+    feature.write_down(&value);
+    Ok(([(header::ETAG, format!("\"{version}\""))], Json(feature)).into_response())
 }
 
 fn unknown(name: &UnitName) -> Problem {

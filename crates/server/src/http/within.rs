@@ -8,7 +8,7 @@ use engine::UnitView;
 use geodesy::{Area, Datum, Vertex};
 use model::{Position, UnitName};
 use query::{Class, Within, WithinAsk};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ask::{Patience, datum, filter, json, of_ask, sent, understood};
@@ -43,7 +43,7 @@ pub(crate) enum AreaBody {
 }
 
 /// Longitude, latitude and, if need be, an altitude that is ignored.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum Place {
     /// Longitude, latitude.
@@ -149,7 +149,7 @@ fn vertex(corner: &Place, datum: Datum) -> Result<Vertex, Problem> {
     }
 }
 
-fn place(place: &Place, datum: Datum) -> Result<Position, Problem> {
+pub(crate) fn place(place: &Place, datum: Datum) -> Result<Position, Problem> {
     let (Place::Flat([lon, lat]) | Place::High([lon, lat, _])) = *place;
     datum.to_wgs84(lat, lon).ok_or_else(|| outside(lat, lon))
 }

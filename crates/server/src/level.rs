@@ -1,0 +1,140 @@
+//! Keeps the roster and the scopes level with the store, whoever changed it: this server, or the command line beside it.
+//! The store is the truth of who; a start, too, begins with this.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Status, Timestamp, Unit, UnitName, UnitRecord, limits};
+use parking_lot::Mutex;
+use store::{Store, StoreError};
+use tracing::{error, warn};
+
+use crate::access::Tree;
+use crate::http::Problem;
+use crate::run::Service;
+
+/// How often the store is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How far the roster has followed the store.
+#[derive(Debug, Default)]
+pub(crate) struct Level {
+    /// Held while changes are taken, so that an older one never overtakes a newer one.
+    reached: tokio::sync::Mutex<u64>,
+    /// Units of which an assignment or a duty begins or ends then.
+    due: Mutex<BTreeMap<(Timestamp, UnitName), ()>>,
+}
+
+/// What changed in the store.
+struct Changes {
+    version: u64,
+    tree: Tree,
+    units: Vec<(UnitName, Option<UnitRecord>)>,
+}
+
+impl Service {
+    /// Takes onto the map what changed in the store, and what began or ended since. What the roster refuses is logged: it stays
+    /// in the store, and is tried again when it changes.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn level(&self) -> Result<(), Problem> {
+        let mut reached = self.level.reached.lock().await;
+        let now = self.engine.live().now();
+        let due = self.level.take_due(now);
+        let before = *reached;
+        let changes = self.stored(move |store| changes(store, before, due)).await?;
+        let Some(changes) = changes else { return Ok(()) };
+        self.scopes.plant(changes.tree);
+        for (name, record) in changes.units {
+            match record {
+                Some(record) => self.take(&record, now),
+                None => drop(self.engine.retire(&name)),
+            }
+        }
+        *reached = changes.version;
+        Ok(())
+    }
+
+    /// Puts one record onto the roster, as it is at `now`.
+    fn take(&self, record: &UnitRecord, now: Timestamp) {
+        self.level.remember(record, now);
+        let unit = effective(record, now);
+        let devices: Vec<_> =
+            record.devices.iter().filter(|(_, span)| span.holds(now)).map(|(device, _)| device.clone()).collect();
+        let roster = self.engine.live().roster();
+        let handle = roster.find(&unit.name);
+        let carries = |device| roster.binding(device).is_some_and(|binding| Some(binding.unit) == handle);
+        let is_known = handle.and_then(|handle| roster.unit(handle)).is_some_and(|known| *known == unit);
+        if is_known && devices.iter().all(carries) {
+            return;
+        }
+        for some in devices.chunks(limits::DEVICES_PER_CHANGE_MAX).chain(devices.is_empty().then_some(&[][..])) {
+            if let Err(error) = self.engine.assign(unit.clone(), some) {
+                warn!(unit = %unit.name, %error, "A unit of the store is not on the map.");
+            }
+        }
+    }
+}
+
+impl Level {
+    fn remember(&self, record: &UnitRecord, now: Timestamp) {
+        let spans = record.devices.iter().map(|(_, span)| span).chain(record.duty.as_ref().map(|(span, _)| span));
+        let edges = spans.flat_map(|span| [Some(span.from), span.until]).flatten().filter(|edge| *edge > now);
+        let mut due = self.due.lock();
+        due.extend(edges.map(|edge| ((edge, record.unit.name.clone()), ())));
+    }
+
+    fn take_due(&self, now: Timestamp) -> Vec<UnitName> {
+        let mut due = self.due.lock();
+        let mut names = Vec::new();
+        while let Some(first) = due.first_entry().filter(|first| first.key().0 <= now) {
+            names.push(first.remove_entry().0.1);
+        }
+        names
+    }
+}
+
+/// The unit as the map has it: off duty outside its duty.
+fn effective(record: &UnitRecord, now: Timestamp) -> Unit {
+    let is_off = record.duty.as_ref().is_some_and(|(span, _)| !span.holds(now));
+    let status = if is_off { Status::OffDuty } else { record.unit.status };
+    Unit { status, ..record.unit.clone() }
+}
+
+/// What changed after `version`, with the units in `due`; `None` when nothing did.
+fn changes(store: &Store, version: u64, due: Vec<UnitName>) -> Result<Option<Changes>, StoreError> {
+    let newest = store.version()?;
+    if newest == version && due.is_empty() && version > 0 {
+        return Ok(None);
+    }
+    let organisations: Vec<_> = store.organisations()?.into_iter().map(|one| one.value).collect();
+    let commands = store.commands()?.into_iter().map(|one| one.value).collect();
+    let tree = Tree::of(&organisations, commands);
+    let mut units = Vec::new();
+    for name in due {
+        let record = store.unit(&name)?.map(|found| found.value);
+        units.extend(record.map(|record| (name, Some(record))));
+    }
+    let mut reached = version;
+    loop {
+        let some = store.changed_since(reached, limits::PAGE_FEATURES_MAX)?;
+        let Some(last) = some.last() else { break };
+        reached = last.version;
+        units.extend(some.into_iter().map(|change| (change.name, change.record)));
+    }
+    Ok(Some(Changes { version: newest.max(reached), tree, units }))
+}
+
+/// Looks at the store until it is aborted.
+pub(crate) async fn follow(service: Arc<Service>) {
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        if let Err(problem) = service.level().await {
+            error!(problem = problem.detail(), "The store cannot be followed.");
+        }
+    }
+}
