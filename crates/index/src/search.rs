@@ -24,7 +24,7 @@ pub struct Sight {
 
 impl LiveIndex {
     /// Shows `visit` units near a place, the nearest buckets first: every unit that is not surely farther than the bound
-    /// when its turn comes, each once. The bound starts as `bound_m` and falls to what `visit` gives. `asks_slot` tells for
+    /// when its turn comes, and some that are, each once. The bound starts as `bound_m` and falls to what `visit` gives. `asks_slot` tells for
     /// which units `visit` will ask the slot: memory is asked for those ahead.
     ///
     /// # Errors
@@ -139,21 +139,21 @@ impl<'a> Once<'a> {
         std::hint::black_box(units.fold(0, |all, unit| all ^ self.shared.slots.touch(unit)));
     }
 
-    /// Units that may have been missed, with their places; after everything else.
-    fn missed(&mut self) -> Vec<(UnitHandle, Position)> {
+    /// Units that may have been missed, after everything else: those that moved, or all when it is not known who did.
+    fn candidates(&mut self) -> impl Iterator<Item = u32> + use<> {
         self.follow();
-        let moved = std::mem::take(&mut self.moved).into_list();
-        let candidates: Vec<u32> =
-            if self.has_too_many { (0..self.shared.units.load(Ordering::Relaxed)).collect() } else { moved };
-        let mut missed = Vec::new();
-        for unit in candidates {
-            if !self.shown.has(unit) {
-                self.shown.add(unit);
-                let unit = UnitHandle(unit);
-                missed.extend(self.shared.slots.position(unit).map(|position| (unit, position)));
-            }
+        let all = if self.has_too_many { 0..self.shared.units.load(Ordering::Relaxed) } else { 0..0 };
+        std::mem::take(&mut self.moved).into_list().into_iter().chain(all)
+    }
+
+    /// Where such a unit is, if it was not shown and has a place.
+    fn missed(&mut self, unit: u32) -> Option<(UnitHandle, Position)> {
+        if self.shown.has(unit) {
+            return None;
         }
-        missed
+        self.shown.add(unit);
+        let unit = UnitHandle(unit);
+        self.shared.slots.position(unit).map(|position| (unit, position))
     }
 }
 
@@ -349,9 +349,10 @@ impl<E, A: Fn(Digest) -> bool, V: FnMut(&Sight) -> Result<f64, E>> Near<'_, A, V
     }
 
     fn finish(mut self) -> Result<(), E> {
-        for (unit, position) in self.once.missed() {
-            let reach = self.vantage.reach(position);
-            if reach.least_m <= self.bound_m {
+        for unit in self.once.candidates() {
+            if let Some((unit, position)) = self.once.missed(unit) {
+                // Also those beyond the bound: `visit` looks at the clock, and all units may be candidates.
+                let reach = self.vantage.reach(position);
                 self.visit(&Sight { unit, position, digest: None, reach })?;
             }
         }
@@ -430,8 +431,10 @@ where
     }
 
     fn finish(mut self) -> Result<(), E> {
-        for (unit, _) in self.once.missed() {
-            (self.visit)(unit, None, Overlap::Some)?;
+        for unit in self.once.candidates() {
+            if let Some((unit, _)) = self.once.missed(unit) {
+                (self.visit)(unit, None, Overlap::Some)?;
+            }
         }
         Ok(())
     }

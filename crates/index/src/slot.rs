@@ -198,13 +198,8 @@ impl Slots {
     /// Loads a little of what [`Self::slot`] will need.
     #[inline]
     pub(crate) fn touch(&self, unit: UnitHandle) -> u64 {
-        self.touch_slot(unit) ^ self.traits.seen(unit.0).map_or(0, |traits| traits.0.word(0))
-    }
-
-    /// The same without the traits.
-    #[inline]
-    pub(crate) fn touch_slot(&self, unit: UnitHandle) -> u64 {
-        self.slots.seen(unit.0).map_or(0, |slot| slot.0.word(0))
+        let slot = self.slots.seen(unit.0).map_or(0, |slot| slot.0.word(0));
+        slot ^ self.traits.seen(unit.0).map_or(0, |traits| traits.0.word(0))
     }
 
     #[inline]

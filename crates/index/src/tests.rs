@@ -108,6 +108,48 @@ mod parts {
         assert_eq!(index.slot(UnitHandle(3)).unwrap().traits, traits);
     }
 
+    /// A search that is so slow that the notes of moves went round looks at all units, and shows them all, also those that are
+    /// too far: its caller looks at the clock for each.
+    #[test]
+    fn a_search_that_lost_the_notes_shows_everyone_once() {
+        const UNITS: u32 = 500;
+        let (index, mut random) = (LiveIndex::new(), Seeded::new(4));
+        let crowd: Vec<_> = (0..UNITS).map(|unit| place(unit, Shape::City.place(&mut random))).collect();
+        index.apply(&crowd);
+        let mut shown = vec![0u8; UNITS as usize];
+        let visit = |sight: &Sight| {
+            if shown.iter().all(|times| *times == 0) {
+                // On two sides of the city: no leaf has both.
+                let ends =
+                    [(0, 0), (500_000_000, 1_500_000_000)].map(|(lat, lon)| Position::from_e7(lat, lon).unwrap());
+                let there_and_back = ends.map(|end| place(0, end));
+                (0..crate::moves::NOTES).for_each(|_| index.apply(&there_and_back));
+            }
+            shown[sight.unit.0 as usize] += 1;
+            Ok::<_, ()>(0.0)
+        };
+        index.near(&Vantage::of(Shape::City.place(&mut random)), f64::INFINITY, |_| false, visit).unwrap();
+        assert!(shown.iter().all(|times| *times == 1), "{shown:?}");
+    }
+
+    /// They stay in the region of their leaf, so nothing enters it: its chain is cut all the same.
+    #[test]
+    fn units_that_leave_one_spot_get_leaves_of_their_own() {
+        let (index, mut random) = (LiveIndex::new(), Seeded::new(3));
+        let crowd: Vec<_> = (0..5_000).map(|unit| place(unit, Position::from_e7(1, 1).unwrap())).collect();
+        index.apply(&crowd);
+        assert_eq!(index.check(), (5_000, 1));
+        let mut expected = BTreeMap::new();
+        for unit in 0..5_000 {
+            let position = Shape::City.place(&mut random);
+            index.apply(&[place(unit, position)]);
+            expected.insert(unit, position);
+        }
+        let (units, leaves) = index.check();
+        assert!(units == 5_000 && leaves > 60, "{leaves} leaves");
+        assert_eq!(all(&index, Position::from_e7(0, 0).unwrap()), expected);
+    }
+
     /// Digests are stored only where they change: the report that keeps a unit fresh is one of those.
     #[test]
     fn a_digest_stays_fresh_as_long_as_reports_come() {

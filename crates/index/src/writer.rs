@@ -18,8 +18,11 @@ const MERGE_UNITS_MAX: u32 = ROWS as u32 * 3 / 8;
 const MERGES_AT_ONCE: usize = 512;
 /// From so many buckets on leaves are not cut but get longer: chains need no more than a bucket for 64 units.
 const BUCKETS_SPLIT_MAX: usize = BUCKETS_MAX.saturating_sub(UNITS_MAX / ROWS + 1);
+/// A chain is tried to be cut when one in so many of its units has stirred: about one of each bucket. Tiles grow seldom, since
+/// each that was grown holds the next places too.
+const STIRRED_SHARE: u32 = ROWS as u32;
 /// Changes whose memory is asked for before the first of them is made.
-const AHEAD: usize = 64;
+const AHEAD: usize = 32;
 
 /// The one thread that changes the index.
 #[derive(Debug)]
@@ -47,6 +50,8 @@ struct Leaf {
     region: Tile,
     /// Where all its units stood when it could not be cut, and how many they were.
     spot: Option<(Position, u32)>,
+    /// How many places went beyond a bucket's tile since it became a chain, or since cutting was tried.
+    stirred: u32,
 }
 
 impl Leaf {
@@ -77,13 +82,14 @@ impl Writer {
     /// Applies changes in their order.
     pub(crate) fn apply(&mut self, shared: &Shared, changes: &[Change]) {
         for some in changes.chunks(AHEAD) {
-            // All of one kind at once: loads that do not wait for each other go out together.
-            let slots = some.iter().fold(0, |all, change| all ^ shared.slots.touch_slot(change.unit()));
-            std::hint::black_box(slots);
-            let touch =
-                |home: Home| shared.bucket(home.bucket).touch(home.row) ^ self.tiles[home.bucket as usize].south as u64;
-            let homes = some.iter().filter_map(|change| shared.slots.home(change.unit()));
-            std::hint::black_box(homes.fold(0, |all, home| all ^ touch(home)));
+            let mut homes = [None; AHEAD];
+            for (home, change) in homes.iter_mut().zip(some) {
+                *home = shared.slots.home(change.unit());
+            }
+            let touch = |home: &Home| {
+                shared.bucket(home.bucket).touch(home.row) ^ self.tiles[home.bucket as usize].south as u64
+            };
+            std::hint::black_box(homes.iter().flatten().fold(0, |all, home| all ^ touch(home)));
             some.iter().for_each(|change| self.change(shared, change));
         }
     }
@@ -121,7 +127,13 @@ impl Writer {
         if let Some(home) = placed.home
             && shared.bucket(home.bucket).region().contains(position)
         {
-            return self.set(shared, home, row);
+            self.set(shared, home, row);
+            let (leaf, before) = self.of_bucket[home.bucket as usize];
+            let is_in_chain = before != NONE || shared.bucket(home.bucket).next() != NONE;
+            if is_in_chain {
+                self.stir(shared, leaf);
+            }
+            return;
         }
         shared.moves.begin(unit.0);
         match placed.home {
@@ -129,6 +141,25 @@ impl Writer {
             None => shared.count(unit, 1),
         }
         self.enter(shared, row);
+        shared.moves.settle();
+    }
+
+    /// A unit of a chain went beyond its bucket's tile. Units that stood on one spot and drive apart in their region are never
+    /// entered anew: when many have, their chain is cut, as often as it can be.
+    fn stir(&mut self, shared: &Shared, number: u32) {
+        let leaf = &mut self.leaves[number as usize];
+        leaf.stirred += 1;
+        if leaf.stirred < leaf.units / STIRRED_SHARE {
+            return;
+        }
+        leaf.stirred = 0;
+        let mut open = vec![number];
+        while let Some(number) = open.pop() {
+            let leaf = &self.leaves[number as usize];
+            if leaf.head != leaf.tail {
+                open.extend(self.split(shared, number).into_iter().flat_map(|added| [number, added]));
+            }
+        }
         shared.moves.settle();
     }
 
@@ -190,7 +221,7 @@ impl Writer {
             let leaf = &self.leaves[number as usize];
             // Trying again before anything can have changed would read all units of the spot for each bucket more.
             let is_spot = leaf.spot.is_some_and(|(spot, units)| spot == row.position && leaf.units < 2 * units);
-            if is_spot || shared.bucket(leaf.tail).len() < ROWS || !self.split(shared, number) {
+            if is_spot || shared.bucket(leaf.tail).len() < ROWS || self.split(shared, number).is_none() {
                 break number;
             }
         };
@@ -212,16 +243,16 @@ impl Writer {
         (leaf.tail, leaf.units) = (bucket, leaf.units + 1);
     }
 
-    /// Cuts a full leaf in two; `false` when all its units stand on one spot, or when there are too many buckets.
-    fn split(&mut self, shared: &Shared, number: u32) -> bool {
+    /// Cuts a full leaf in two; gives the new one, or `None` when all its units stand on one spot, or when there are too many buckets.
+    fn split(&mut self, shared: &Shared, number: u32) -> Option<u32> {
         if self.of_bucket.len() - self.free_buckets.len() >= BUCKETS_SPLIT_MAX {
-            return false;
+            return None;
         }
         let rows = self.rows(shared, number);
         let mut positions: Vec<_> = rows.iter().map(|row| row.position).collect();
         let Some(cut) = Cut::halving(&mut positions) else {
             self.leaves[number as usize].spot = rows.first().map(|row| (row.position, rows.len() as u32));
-            return false;
+            return None;
         };
         let Leaf { node, region, .. } = self.leaves[number as usize];
         rows.iter().for_each(|row| shared.moves.begin(row.digest.unit().0));
@@ -239,7 +270,7 @@ impl Writer {
         if is_due {
             self.renew(shared);
         }
-        true
+        Some(added)
     }
 
     /// Makes the directory anew, and one leaf of two where both have become small.
@@ -338,7 +369,7 @@ impl Writer {
     fn add_leaf(&mut self, shared: &Shared, node: u32, region: Tile) -> u32 {
         let number = self.free_leaves.pop().unwrap_or(self.leaves.len() as u32);
         let head = self.take_bucket(shared, number, NONE, region);
-        let leaf = Leaf { node, head, tail: head, units: 0, region, spot: None };
+        let leaf = Leaf { node, head, tail: head, units: 0, region, spot: None, stirred: 0 };
         match self.leaves.get_mut(number as usize) {
             Some(place) => *place = leaf,
             None => self.leaves.push(leaf),
@@ -355,7 +386,7 @@ impl Writer {
         }
         let head = leaf.head;
         shared.bucket(head).begin(region, NONE);
-        *leaf = Leaf { node, head, tail: head, units: 0, region, spot: None };
+        *leaf = Leaf { node, head, tail: head, units: 0, region, spot: None, stirred: 0 };
     }
 
     fn take_bucket(&mut self, shared: &Shared, leaf: u32, before: u32, region: Tile) -> u32 {

@@ -136,11 +136,15 @@ impl Filter {
             return None;
         }
         let reason = self.class_omits(digest.kind(), digest.status(), digest.covert(), Candidates::Sendable);
-        let asks_more = self.unknown_capability
+        (reason.is_some() || !self.asks_more()).then_some(reason)
+    }
+
+    /// Whether a unit that its digest does not leave out must be asked for its slot.
+    pub(crate) fn asks_more(&self) -> bool {
+        self.unknown_capability
             || self.capabilities != Capabilities::default()
             || self.names_organisations()
-            || self.age_ms_max.is_some();
-        (reason.is_some() || !asks_more).then_some(reason)
+            || self.age_ms_max.is_some()
     }
 
     /// Why a unit of this kind and status is left out.

@@ -56,7 +56,8 @@ pub fn nearest(
         let mut search = Search::new(index, ask, &vantage, as_of, trust);
         let mut examined = 0;
         deadline.check(examined)?;
-        let asks_slot = |digest: Digest| trust == Trust::Slots || ask.filter.omits_by_digest(digest, as_of).is_none();
+        let asks_all = trust == Trust::Slots || ask.filter.asks_more();
+        let asks_slot = |digest: Digest| asks_all || !digest.is_surely_fresh(as_of);
         index.near(&vantage, ask.distance_m_max, asks_slot, |sight| {
             examined += 1;
             deadline.check(examined)?;
@@ -132,6 +133,9 @@ impl<'a> Search<'a> {
         let Some(fix) = slot.fix else { return };
         let has_moved = fix.position != near.position;
         let reach = if has_moved { self.vantage.reach(fix.position) } else { near.reach };
+        if reach.least_m > self.bound_m {
+            return;
+        }
         let near = Near { unit: near.unit, position: fix.position, reach, slot: self.slots.len() as u32 };
         let omitted = self.ask.filter.omits(&slot, self.as_of, Candidates::Sendable);
         if !self.ask.scope.sees(near.unit, &slot) {
