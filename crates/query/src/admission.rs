@@ -11,6 +11,10 @@ use crate::{Class, Lane};
 
 /// One new measurement weighs an eighth: some ten queries tell a new load from an outlier.
 const WEIGHT: u64 = 8;
+/// Waits that were too long have come for so long: this is no burst, and waiting longer will not end it.
+const CROWDED_AFTER: Duration = Duration::from_millis(100);
+/// Longest time between two of them. Bursts leave longer ones.
+const CROWDED_GAP: Duration = Duration::from_millis(20);
 
 /// How many may search at once, and how many may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,6 +108,8 @@ pub struct Admission {
     /// Moving averages in nanoseconds; 0 before the first measurement.
     held_ns: [u64; Class::ALL.len()],
     last_ticket: u64,
+    /// The first and the last of the waits that were too long, no two of them further apart than [`CROWDED_GAP`].
+    too_long: Option<(Duration, Duration)>,
 }
 
 impl Admission {
@@ -118,7 +124,29 @@ impl Admission {
             waiting_by_class: Default::default(),
             held_ns: [0; Class::ALL.len()],
             last_ticket: 0,
+            too_long: None,
         }
+    }
+
+    /// When a query of `lane` ought to ask again that has waited for `waited` already and ought to start within `patience`; `None`: it
+    /// may be offered. Cost: some nanoseconds.
+    ///
+    /// In a burst a query waits as long as its deadline lets it. But a queue that stands would make every answer as late as that,
+    /// and answers no more for it: once waits longer than `patience` have come for 100 ms, those that would wait longer are refused.
+    /// Emergencies never are. What refuses one lane refuses those after it.
+    pub fn crowded(&mut self, lane: Lane, now: Duration, waited: Duration, patience: Duration) -> Option<Duration> {
+        let is_next = self.searching() < self.room.ceiling(lane) && self.waiting_up_to(lane) == 0;
+        let wait = if is_next { Duration::ZERO } else { self.expected_wait(lane) };
+        if waited.saturating_add(wait) <= patience {
+            return None;
+        }
+        let since = match self.too_long {
+            Some((since, last)) if now.saturating_sub(last) <= CROWDED_GAP => since,
+            _ => now,
+        };
+        self.too_long = Some((since, now));
+        let is_refused = lane != Lane::Emergency && now.saturating_sub(since) >= CROWDED_AFTER;
+        is_refused.then_some(wait)
     }
 
     /// A query asks for a seat at `now` and can use an answer before `until`. Cost: some nanoseconds; a queue is never walked.

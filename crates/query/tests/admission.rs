@@ -128,6 +128,46 @@ fn queues_end_at_their_limits_and_the_emergency_lane_has_none() {
     assert!(refused(&mut admission, Lane::Dispatch));
 }
 
+/// Offers a query each millisecond that has waited for `waited`; how long it took until one was refused.
+fn crowded_after(admission: &mut Admission, lane: Lane, waited: Duration) -> Option<u32> {
+    (0..1_000).find(|ms| admission.crowded(lane, MS * *ms, waited, MS).is_some())
+}
+
+#[test]
+fn a_queue_that_stands_refuses_what_waits_too_long_and_nothing_else() {
+    assert_eq!(crowded_after(&mut admission(), Lane::Dispatch, MS * 2), Some(100));
+    assert_eq!(crowded_after(&mut admission(), Lane::Dispatch, MS), None);
+    assert_eq!(crowded_after(&mut admission(), Lane::Emergency, MS * 2), None);
+    let mut admission = admission();
+    crowded_after(&mut admission, Lane::Bulk, MS * 2);
+    assert_eq!(admission.crowded(Lane::Bulk, MS * 101, MS, MS), None, "this one has waited for less");
+    assert_eq!(admission.crowded(Lane::Bulk, MS * 101, MS * 2, MS), Some(Duration::ZERO));
+    assert_eq!(admission.crowded(Lane::Bulk, MS * 122, MS * 2, MS), None, "for 20 ms nobody waited too long");
+}
+
+#[test]
+fn bursts_are_no_crowd() {
+    let mut admission = admission();
+    for burst in 0..50 {
+        for ms in 0..80 {
+            assert_eq!(admission.crowded(Lane::Map, MS * (burst * 100 + ms), MS * ms, MS * 2), None);
+        }
+    }
+}
+
+#[test]
+fn a_wait_that_is_still_to_come_counts_too_and_longest_for_the_last_lane() {
+    let mut admission = filled(Lane::Emergency);
+    admission.leave(Class::Nearest, MS * 10);
+    assert_eq!(admission.offer(Lane::Emergency, Class::Nearest, MS, MS * 50), Offer::Start);
+    assert_eq!(crowded_after(&mut admission, Lane::Dispatch, Duration::ZERO), Some(100));
+    let mut wait = |lane| admission.crowded(lane, MS * 101, Duration::ZERO, MS);
+    // Four search for 10 ms each, on the three seats that dispatch may use and the two of the map.
+    assert_eq!(wait(Lane::Map), Some(MS * 20));
+    assert_eq!(wait(Lane::Dispatch), Some(MS * 40 / 3));
+    assert_eq!(wait(Lane::Emergency), None);
+}
+
 #[test]
 fn degraded_searches_have_seats_of_their_own() {
     let mut admission = filled(Lane::Emergency);

@@ -104,6 +104,9 @@ impl Seats {
         let now = self.now();
         let mut waiting = {
             let mut desk = self.desk.lock();
+            if let Some(retry_after) = self.crowded(&mut desk.admission, request, now) {
+                return Err(NoSeat::Overloaded { retry_after });
+            }
             match desk.admission.offer(request.lane, request.class, now, request.until()) {
                 Offer::Start => return Ok(self.seat(request.class, now)),
                 Offer::Refuse { retry_after } => return Err(NoSeat::Overloaded { retry_after }),
@@ -121,6 +124,13 @@ impl Seats {
             // Nobody drops a call that is not answered: this is the timer.
             Ok(Err(_)) | Err(_) => Err(NoSeat::Late),
         }
+    }
+
+    /// Half of the objective is for waiting, half for the search. What is late already is that, and not refused.
+    fn crowded(&self, admission: &mut Admission, request: Request, now: Duration) -> Option<Duration> {
+        let waited = now.saturating_sub(request.read_at);
+        let patience = self.contract(request.class).objective() / 2;
+        (now < request.until()).then(|| admission.crowded(request.lane, now, waited, patience)).flatten()
     }
 
     /// A seat for a degraded search, if one is free. It does not wait.
