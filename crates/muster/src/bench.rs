@@ -264,6 +264,10 @@ impl Bench {
         while let Some(rate) = search.next() {
             let mut step = LoadPlan { warm_up: STEP_WARM_UP, measured: STEP_MEASURED, ..plan.clone() };
             *(if raises_questions { &mut step.query_rate } else { &mut step.report_rate }) = rate;
+            // At a low rate the steps before let units fall out of contact, and answers that miss them would be wrong.
+            if let (Some(address), false) = (plan.reports_to, steps.is_empty()) {
+                introduce(address, fleet)?;
+            }
             let found = measure(&step, fleet, limits, aim, Machine::here().cpus)?;
             let remarks = found.remarks();
             let answered_per_s = found.answered_per_s(raises_questions);

@@ -267,7 +267,9 @@ fn ramp_table(ramp: &Ramp) -> String {
     });
     let highest = ramp.highest_per_s.map_or_else(|| "none".to_owned(), |rate| format!("{}/s", grouped(rate)));
     let title = format!("Highest rate of {} at which the limits held: {highest}", escaped(&ramp.of));
-    table(&title, &["rate/s", "answered/s", "limits"], &rows.collect::<String>())
+    let steps = table(&title, &["rate/s", "answered/s", "limits"], &rows.collect::<String>());
+    // The reasons are sentences: they wrap, where figures must not.
+    format!("<div class=\"steps\">{steps}</div>")
 }
 
 fn comparison_table(comparison: &Comparison) -> String {

@@ -129,7 +129,8 @@ fn print_generator(report: &Report) {
 fn print_ramp(ramp: &Ramp) {
     let mut table = table(&["step", "rate/s", "answered/s", "limits"]);
     for (number, step) in (1..).zip(&ramp.steps) {
-        let held = if step.holds { "hold".to_owned() } else { step.remarks.join("; ") };
+        // A remark a line: side by side they are wider than any screen.
+        let held = if step.holds { "hold".to_owned() } else { step.remarks.join("\n") };
         table.add_row([number.to_string(), grouped(step.rate_per_s), grouped(step.answered_per_s), held]);
     }
     println!("{table}");
@@ -138,6 +139,10 @@ fn print_ramp(ramp: &Ramp) {
         |rate| format!("Highest rate of {} at which the limits held: {}/s (within 10 %)", ramp.of, grouped(rate)),
     );
     println!("{highest}");
+    let failed = ramp.steps.iter().filter(|step| !step.holds).min_by(|a, b| a.rate_per_s.total_cmp(&b.rate_per_s));
+    if let Some((step, why)) = failed.and_then(|step| Some((step, step.remarks.first()?))) {
+        println!("What limits: at {}/s {why}", grouped(step.rate_per_s));
+    }
 }
 
 fn print_comparison(comparison: &Comparison) {
