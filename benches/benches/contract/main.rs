@@ -83,7 +83,11 @@ impl<'a> Bench<'a> {
         let lanes = options.lanes;
         let feed = |lane| served.feed(Self::REPORTS, Self::WINDOW, lane, &trace.reports(lane, lanes));
         let feeds = (0..lanes).map(feed).collect();
-        Self { options, feeds, questions: trace.questions.iter().map(|at| question(*at)).collect(), served }
+        let questions = trace.questions.iter().map(|at| question(*at)).collect();
+        let mut bench = Self { options, feeds, questions, served };
+        // Putting a unit on the map for the first time costs more than any report after it.
+        bench.freshen();
+        bench
     }
 
     /// Lets everybody report, so that nobody is out of contact.
@@ -104,6 +108,7 @@ impl<'a> Bench<'a> {
             note(&format!("{name}, us"), quantile(&mut asked.times_us, share));
         }
         note("p99 from the sending, us", quantile(&mut asked.since_sent_us, 0.99));
+        note("p50 of the server's own histogram, us", after.quantile_us(&view, 0.5));
         note("p99 of the server's own histogram, us", after.quantile_us(&view, 0.99));
         note("p99 of the generator's lag, us", quantile(&mut asked.lag_us, 0.99));
         note("generator, % of a core", 100.0 * asked.core_share);
