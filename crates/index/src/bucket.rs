@@ -8,8 +8,8 @@ use crate::sync::{AtomicI32, AtomicU32, AtomicU64, Ordering, fence};
 pub(crate) const ROWS: usize = if cfg!(loom) { 2 } else { 64 };
 /// Stands where no bucket follows.
 pub(crate) const NONE: u32 = u32::MAX;
-/// A tile that grows gets so much more on each side, in 1e-7 degrees (about 5 m), so that it does not grow at every report.
-const SLACK_E7: i32 = 500;
+/// A tile that grows gets so much more on each side, in 1e-7 degrees (about 20 m), so that it does not grow at every report.
+const SLACK_E7: i32 = 2_000;
 /// After so many growths a tile is made anew.
 const GROWTHS_MAX: u32 = 24;
 

@@ -307,6 +307,7 @@ fn float_of(bits: u64) -> Option<f32> {
     Some(f32::from_bits(bits as u32)).filter(|value| !value.is_nan())
 }
 
+#[inline]
 fn words_of(slot: &Slot) -> [u64; 7] {
     let contact = slot.contact_time.map_or(0, |time| time_bits(time) | HAS_CONTACT);
     let Some(fix) = &slot.fix else { return [0, 0, contact, 0, pair(0, NO_INTERVAL), 0, 0] };
