@@ -27,5 +27,5 @@ pub use position::Position;
 pub use principal::{Principal, Role};
 pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, PositionReport, SignalKind, TimeBasis};
 pub use time::Timestamp;
-pub use unit::{Capabilities, CapabilityError, Span, Status, Unit, UnitKind, UnitRecord};
+pub use unit::{Capabilities, CapabilityError, Owner, Said, SaidOf, Span, Status, Unit, UnitKind, UnitRecord};
 pub use words::UnknownWord;

@@ -171,3 +171,7 @@ pub const AUDIT_QUEUE_MAX: usize = 4_096;
 pub const AUDIT_AT_ONCE: usize = 1_024;
 /// Most organisations of one store.
 pub const ORGANISATIONS_MAX: usize = 10_000;
+/// Longest source, assignment or idempotency key of a change of status or assignment, in bytes.
+pub const DETAIL_NAME_BYTES_MAX: usize = 128;
+/// A change of status or assignment with the same idempotency key is one change for so long.
+pub const CHANGE_KEYS_KEPT: Duration = Duration::from_secs(72 * 3_600);

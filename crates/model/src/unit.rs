@@ -161,6 +161,64 @@ impl Span {
     }
 }
 
+words! {
+    /// Who says what a unit does. The first stands before the others.
+    Owner, "owner",
+    /// A dispatch system, or a dispatcher.
+    Cad = "cad",
+    /// The unit itself, at its terminal.
+    Terminal = "terminal",
+}
+
+/// What is said of a unit; `None` takes it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SaidOf {
+    /// What it can take on now.
+    Status(Option<Status>),
+    /// What it is sent to: an incident, a task.
+    Assignment(Option<String>),
+}
+
+impl SaidOf {
+    /// `status` or `assignment`.
+    #[must_use]
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Assignment(_) => "assignment",
+        }
+    }
+
+    /// The word in the audit.
+    #[must_use]
+    pub const fn action(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "unit.status",
+            Self::Assignment(_) => "unit.assignment",
+        }
+    }
+
+    /// The value as text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Status(status) => status.map(Status::as_str),
+            Self::Assignment(assignment) => assignment.as_deref(),
+        }
+    }
+}
+
+/// Something that is said of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// What.
+    pub of: SaidOf,
+    /// When it was so: the event time.
+    pub time: Timestamp,
+    /// Which system or person says so; may be empty.
+    pub source: String,
+}
+
 /// All that people have written down of a unit. The part that searches need is in [`Self::unit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitRecord {
@@ -176,13 +234,26 @@ pub struct UnitRecord {
     pub crew: Vec<(UnitName, Span)>,
     /// When it is on duty, and in which zone; the zone may be empty.
     pub duty: Option<(Span, String)>,
+    /// The status that stands, if somebody said one since; else that of [`Self::unit`] holds.
+    pub status_said: Option<(Owner, Said)>,
+    /// What it is sent to, if somebody said so.
+    pub assignment: Option<(Owner, Said)>,
 }
 
 impl UnitRecord {
     /// The record of a unit of which only the entry in the roster is known.
     #[must_use]
     pub fn of(unit: Unit) -> Self {
-        Self { unit, call_sign: String::new(), external: Vec::new(), devices: Vec::new(), crew: Vec::new(), duty: None }
+        Self {
+            unit,
+            call_sign: String::new(),
+            external: Vec::new(),
+            devices: Vec::new(),
+            crew: Vec::new(),
+            duty: None,
+            status_said: None,
+            assignment: None,
+        }
     }
 }
 

@@ -15,6 +15,7 @@ mod params;
 mod precondition;
 mod problem;
 mod reports;
+mod said;
 mod session;
 mod stats;
 mod tokens;
@@ -58,6 +59,8 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(said::status))
+        .routes(routes!(said::assignment))
         .routes(routes!(organisations::list))
         .routes(routes!(organisations::read, organisations::write, organisations::delete))
         .routes(routes!(organisations::command))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Status, Timestamp, Unit, UnitName, UnitRecord, limits};
+use model::{SaidOf, Status, Timestamp, Unit, UnitName, UnitRecord, limits};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use tracing::{error, warn};
@@ -96,10 +96,14 @@ impl Level {
     }
 }
 
-/// The unit as the map has it: off duty outside its duty.
+/// The unit as the map has it: with the status that somebody said, else off duty outside its duty.
 fn effective(record: &UnitRecord, now: Timestamp) -> Unit {
     let is_off = record.duty.as_ref().is_some_and(|(span, _)| !span.holds(now));
-    let status = if is_off { Status::OffDuty } else { record.unit.status };
+    let said = record.status_said.as_ref().and_then(|(_, said)| match said.of {
+        SaidOf::Status(status) => status,
+        SaidOf::Assignment(_) => None,
+    });
+    let status = said.unwrap_or(if is_off { Status::OffDuty } else { record.unit.status });
     Unit { status, ..record.unit.clone() }
 }
 

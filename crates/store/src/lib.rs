@@ -25,6 +25,7 @@ mod error;
 pub mod exchange;
 mod organisations;
 mod refusal;
+mod said;
 mod schema;
 #[path = "store.rs"]
 mod sqlite;
@@ -34,6 +35,7 @@ mod units;
 pub use by::{By, IfMatch, Versioned};
 pub use error::StoreError;
 pub use refusal::{Found, Refusal};
+pub use said::Heard;
 pub use sqlite::Store;
 pub use tokens::{BOOTSTRAP, Bearer, TokenRecord};
 pub use units::{Imported, UnitChange};

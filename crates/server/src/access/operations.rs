@@ -36,6 +36,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("PUT", "/v1/organisations/{organisation}/command", Action::Enrol),
     ("PUT", "/v1/units/{unit}", Action::Enrol),
     ("DELETE", "/v1/units/{unit}", Action::Enrol),
+    ("PUT", "/v1/units/{unit}/status", Action::Direct),
+    ("PUT", "/v1/units/{unit}/assignment", Action::Direct),
     ("POST", "/v1/reports", Action::Report),
     ("POST", "/v1/session", Action::Open),
     ("DELETE", "/v1/session", Action::Open),

@@ -11,6 +11,8 @@ pub(crate) enum Action {
     Look,
     /// Brings in reports.
     Report,
+    /// Says what a unit does: its status, its assignment.
+    Direct,
     /// Adds, changes and removes units and their devices.
     Enrol,
     /// Makes, lists and revokes tokens.
@@ -50,6 +52,7 @@ impl Action {
             Self::Open => Role::ALL,
             Self::Look => &[Viewer, Dispatcher, Commander, Administrator],
             Self::Report => &[Gateway, Administrator],
+            Self::Direct => &[Dispatcher, Commander, Administrator],
             Self::Enrol | Self::Issue | Self::Operate => &[Administrator],
         }
     }

@@ -53,6 +53,9 @@ impl Caller {
             (Action::Look, Role::Auditor | Role::Gateway) => false,
             (Action::Look, _) => true,
             (Action::Report, role) => matches!(role, Role::Gateway | Role::Administrator),
+            (Action::Direct, role) => {
+                matches!(role, Role::Dispatcher | Role::Commander | Role::Administrator)
+            }
             (Action::Enrol, role) => role == Role::Administrator,
             (Action::Issue | Action::Operate, role) => role == Role::Administrator && is_whole,
             (Action::Open, _) => true,
@@ -173,6 +176,8 @@ fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
         }
         "/v1/units/{unit}" if method == "PUT" => ("/v1/units/east-new".to_owned(), r#"{"org":"org-east"}"#.to_owned()),
         "/v1/units/{unit}" if method == "DELETE" => ("/v1/units/east-new".to_owned(), String::new()),
+        "/v1/units/{unit}/status" => (format!("/v1/units/{OURS}/status"), r#"{"status":"busy"}"#.to_owned()),
+        "/v1/units/{unit}/assignment" => (format!("/v1/units/{OURS}/assignment"), r#"{"assignment":null}"#.to_owned()),
         "/v1/units/{unit}" => (format!("/v1/units/{OURS}"), String::new()),
         "/v1/reports" => (path.to_owned(), r#"{"reports":[]}"#.to_owned()),
         "/v1/tokens" if method == "POST" => (path.to_owned(), r#"{"principal":"x","role":"viewer"}"#.to_owned()),
@@ -404,5 +409,29 @@ async fn a_change_that_expects_another_version_is_refused() {
     assert_ne!(etag(&answer), first);
     assert_eq!(put(Some(("if-match", &format!("\"{first}\"")))).await.0, 412);
     assert_eq!(put(Some(("if-match", "7"))).await.0, 400);
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_dispatcher_directs_its_own_units_and_sees_what_stands() {
+    let scene = Scene::new().await;
+    let desk = scene.token(Caller::East(Role::Dispatcher));
+    let put = |path: &str, body: &str| scene.ask(request("PUT", path, desk.as_deref(), body.to_owned()));
+    let status = format!("/v1/units/{OURS}/status");
+    let (code, _, answer) = put(&status, r#"{"status":"busy","source":"cad-1","idempotency_key":"k1"}"#).await;
+    assert_eq!(code, 200, "{answer}");
+    assert!(answer.contains("\"status\":\"busy\"") && answer.contains("\"status_owner\":\"cad\""), "{answer}");
+    let repeated = put(&status, r#"{"status":"available","idempotency_key":"k1"}"#).await.2;
+    assert!(repeated.contains("\"status\":\"busy\""), "{repeated}");
+    let (_, _, nearest) = scene.ask(request("GET", "/v1/nearest?lat=22.817&lon=108.366", desk.as_deref(), "")).await;
+    assert!(nearest.contains("\"omitted\":{\"status\":1}"), "a busy unit is no candidate: {nearest}");
+    let assignment = put(&format!("/v1/units/{OURS}/assignment"), r#"{"assignment":"incident-12"}"#).await.2;
+    assert!(assignment.contains("\"assignment\":\"incident-12\""), "{assignment}");
+    let hidden = put(&format!("/v1/units/{THEIRS}/status"), r#"{"status":"busy"}"#).await;
+    assert_eq!(hidden.0, 404);
+    for (bad, field) in [(r#"{"status":"tired"}"#, "status"), (r#"{"status":"busy","owner":"boss"}"#, "owner")] {
+        let (code, _, answer) = put(&status, bad).await;
+        assert_eq!((code.as_u16(), answer.contains(&format!("\"field\":\"{field}\""))), (400, true), "{answer}");
+    }
     scene.server.stop().await;
 }

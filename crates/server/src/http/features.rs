@@ -82,6 +82,8 @@ impl Feature {
     /// Adds what people have written down of the unit.
     pub(crate) fn write_down(&mut self, record: &UnitRecord) {
         self.properties.call_sign = Some(record.call_sign.clone()).filter(|text| !text.is_empty());
+        self.properties.assignment = record.assignment.as_ref().and_then(|(_, said)| said.of.text().map(str::to_owned));
+        self.properties.status_owner = record.status_said.as_ref().map(|(owner, _)| owner.as_str());
         self.properties.external = Some(record.external.iter().cloned().collect());
     }
 }
@@ -147,6 +149,13 @@ pub(crate) struct Properties {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     external: Option<BTreeMap<String, String>>,
+    /// What it is sent to. In the answer about one unit only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    assignment: Option<String>,
+    /// Who said the status that stands: cad or terminal. In the answer about one unit only; absent: it is that of its record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    status_owner: Option<&'static str>,
     /// The emergency button of one of its devices was pressed and nobody cleared it.
     emergency: bool,
 }
@@ -232,6 +241,8 @@ impl<'a> Maker<'a> {
             flags: fix.map(|fix| fix.flags.words().collect()).unwrap_or_default(),
             call_sign: None,
             external: None,
+            assignment: None,
+            status_owner: None,
             emergency: self.distressed.contains(&unit.name),
         };
         Feature { kind: "Feature", id: unit.name.to_string(), geometry, properties }

@@ -83,7 +83,7 @@ fn word<T: std::str::FromStr<Err: ToString>>(field: &str, text: Option<String>) 
     text.map(parse).transpose()
 }
 
-fn name_of(text: &str) -> Result<UnitName, Problem> {
+pub(crate) fn name_of(text: &str) -> Result<UnitName, Problem> {
     UnitName::new(text).map_err(|error| Problem::bad("unit", text, error))
 }
 
@@ -300,7 +300,7 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn answer(service: &Service, asker: &Asker, name: UnitName) -> Result<Response, Problem> {
+pub(crate) async fn answer(service: &Service, asker: &Asker, name: UnitName) -> Result<Response, Problem> {
     let wanted = name.clone();
     let found = service.stored(move |store| store.unit(&wanted)).await?;
     let live = service.engine.live();
@@ -311,7 +311,7 @@ async fn answer(service: &Service, asker: &Asker, name: UnitName) -> Result<Resp
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(feature)).into_response())
 }
 
-fn unknown(name: &UnitName) -> Problem {
+pub(crate) fn unknown(name: &UnitName) -> Problem {
     Problem::not_found(format!("there is no unit `{name}`"))
 }
 

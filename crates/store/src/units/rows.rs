@@ -1,9 +1,10 @@
-use model::{DeviceId, Span, Timestamp, Unit, UnitName, UnitRecord};
+use model::{DeviceId, SaidOf, Span, Timestamp, Unit, UnitName, UnitRecord};
 use rusqlite::types::FromSql;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 
 use crate::organisations::name_in as organisation_in;
+use crate::said::standing;
 use crate::sqlite::{misread, signed, unsigned};
 use crate::{StoreError, Versioned};
 
@@ -30,6 +31,8 @@ pub(super) fn find(connection: &Connection, name: &UnitName) -> Result<Option<Ve
         Ok((device, span_in(row, 1, 2)?))
     })?;
     let sql = "SELECT person, from_ms, until_ms FROM unit_crew WHERE unit = ?1 ORDER BY place";
+    record.status_said = standing(connection, name, SaidOf::Status(None).what())?;
+    record.assignment = standing(connection, name, SaidOf::Assignment(None).what())?;
     record.crew = parts(connection, name, sql, |row| Ok((name_in(row, 0)?, span_in(row, 1, 2)?)))?;
     Ok(Some(found))
 }

@@ -5,6 +5,7 @@ mod exchange;
 mod file;
 mod kills;
 mod organisations;
+mod said;
 mod tokens;
 mod units;
 

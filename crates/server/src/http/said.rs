@@ -1,0 +1,134 @@
+//! What is said of a unit by the hour: status and assignment.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use model::{Owner, Said, SaidOf, Status, Timestamp, UnitRecord};
+use serde::Deserialize;
+use store::{By, IfMatch, Store};
+use utoipa::ToSchema;
+
+use super::ask::json;
+use super::features::Feature;
+use super::problem::Problem;
+use super::units::{answer, name_of, unknown};
+use crate::access::Asker;
+use crate::run::Service;
+
+/// Who says it, when it was so, and a key that makes it one change however often it is sent.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub(crate) struct Saying {
+    /// cad (default) stands before terminal, and that before the record of the unit.
+    owner: Option<String>,
+    /// RFC 3339; absent: now. Nothing older than what the same owner said is taken.
+    time: Option<String>,
+    /// Which system or person says so; at most 128 bytes.
+    source: Option<String>,
+    /// At most 128 bytes; kept for 72 hours.
+    idempotency_key: Option<String>,
+}
+
+/// A change of status.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct StatusAsk {
+    /// available, busy, off_duty, unknown; null takes back what this owner said.
+    status: Option<String>,
+    #[serde(flatten)]
+    saying: Saying,
+}
+
+/// A change of assignment.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(crate) struct AssignmentAsk {
+    /// An incident, a task: at most 128 bytes; null takes it back.
+    assignment: Option<String>,
+    #[serde(flatten)]
+    saying: Saying,
+}
+
+/// Says what a unit can take on. 200 means: it is stored, also when it was repeated or late.
+#[utoipa::path(
+    put,
+    path = "/v1/units/{unit}/status",
+    params(("unit" = String, Path, description = "Its name")),
+    request_body = StatusAsk,
+    responses(
+        (status = 200, body = Feature),
+        (status = 400, body = Problem),
+        (status = 403, body = Problem, description = "The unit is seen, and not the caller's to direct"),
+        (status = 404, body = Problem),
+        (status = 503, body = Problem, description = "The change is made and not stored yet"),
+    )
+)]
+pub(crate) async fn status(
+    State(service): State<Arc<Service>>,
+    asker: Asker,
+    Path(unit): Path<String>,
+    body: Result<Json<StatusAsk>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let StatusAsk { status, saying } = json(body)?;
+    let read = |text: String| text.parse::<Status>().map_err(|error| Problem::bad("status", &text, error));
+    let status = status.map(read).transpose()?;
+    say(&service, asker, &unit, SaidOf::Status(status), saying).await
+}
+
+/// Says what a unit is sent to. 200 means: it is stored, also when it was repeated or late.
+#[utoipa::path(
+    put,
+    path = "/v1/units/{unit}/assignment",
+    params(("unit" = String, Path, description = "Its name")),
+    request_body = AssignmentAsk,
+    responses(
+        (status = 200, body = Feature),
+        (status = 400, body = Problem),
+        (status = 403, body = Problem, description = "The unit is seen, and not the caller's to direct"),
+        (status = 404, body = Problem),
+        (status = 503, body = Problem, description = "The change is made and not stored yet"),
+    )
+)]
+pub(crate) async fn assignment(
+    State(service): State<Arc<Service>>,
+    asker: Asker,
+    Path(unit): Path<String>,
+    body: Result<Json<AssignmentAsk>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let AssignmentAsk { assignment, saying } = json(body)?;
+    say(&service, asker, &unit, SaidOf::Assignment(assignment), saying).await
+}
+
+async fn say(service: &Service, asker: Asker, unit: &str, of: SaidOf, saying: Saying) -> Result<Response, Problem> {
+    let name = name_of(unit)?;
+    let live = service.engine.live();
+    let seen = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
+    if !seen.unit.organisation.as_ref().map_or(asker.sees_all(), |one| service.commands(&asker, one)) {
+        return Err(Problem::forbidden("this unit is not yours to direct"));
+    }
+    let now = live.now();
+    let Saying { owner, time, source, idempotency_key } = saying;
+    let owner =
+        owner.map_or(Ok(Owner::Cad), |text| text.parse().map_err(|error| Problem::bad("owner", &text, error)))?;
+    let time = time.map_or(Ok(now), |text| {
+        Timestamp::from_rfc3339(&text).ok_or_else(|| Problem::bad("time", &text, "is no time of RFC 3339"))
+    })?;
+    if time.ms_since(now) > model::limits::FUTURE_TOLERANCE.as_millis() as i64 {
+        return Err(Problem::bad("time", time, "is more than 60 s ahead of the server's clock"));
+    }
+    let said = Said { of, time, source: source.unwrap_or_default() };
+    let (wanted, principal, unit) = (name.clone(), Arc::clone(&asker.principal), (*seen.unit).clone());
+    let taken = move |store: &Store| {
+        let by = By { principal: &principal, now, reason: None };
+        // A unit that a device made of itself is written down with the first word said of it.
+        if store.unit(&wanted)?.is_none() {
+            store.put_unit(&by, &UnitRecord::of(unit), IfMatch::Absent)?;
+        }
+        store.say(&by, &wanted, owner, &said, idempotency_key.as_deref())
+    };
+    service.stored(taken).await?;
+    service.level().await?;
+    service.settle().await?;
+    answer(service, &asker, name).await
+}
