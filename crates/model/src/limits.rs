@@ -175,3 +175,9 @@ pub const ORGANISATIONS_MAX: usize = 10_000;
 pub const DETAIL_NAME_BYTES_MAX: usize = 128;
 /// A change of status or assignment with the same idempotency key is one change for so long.
 pub const CHANGE_KEYS_KEPT: Duration = Duration::from_secs(72 * 3_600);
+/// Who broke the glass sees all for so long.
+pub const GLASS_OPEN_TIME: Duration = Duration::from_secs(30 * 60);
+/// Shortest reason for breaking the glass, in bytes.
+pub const GLASS_REASON_BYTES_MIN: usize = 10;
+/// Principals whose broken glass is remembered; beyond it those that ended are forgotten.
+pub const GLASS_KEPT_MAX: usize = 10_000;

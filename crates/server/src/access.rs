@@ -3,6 +3,7 @@
 
 mod auditor;
 mod doors;
+mod glass;
 mod log_on;
 mod operations;
 mod policy;
@@ -23,6 +24,7 @@ use query::{Lane, Realm, Scope};
 use crate::http::Problem;
 use crate::run::Service;
 pub(crate) use auditor::{Auditor, NotAudited};
+pub(crate) use glass::{Broken, Glass};
 pub use log_on::LogOnRule;
 pub(crate) use log_on::{COOKIE, Grant, LogOn};
 use operations::{Operation, operation};

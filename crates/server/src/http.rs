@@ -6,6 +6,7 @@ mod emergencies;
 mod features;
 mod gaps;
 mod gate;
+mod glass;
 mod guard;
 mod health;
 mod nearest;
@@ -59,6 +60,7 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(glass::smash, glass::list))
         .routes(routes!(said::status))
         .routes(routes!(said::assignment))
         .routes(routes!(organisations::list))

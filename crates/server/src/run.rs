@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use wire::Transport;
 
-use crate::access::{Auditor, LogOn, LogOnRule, Scopes};
+use crate::access::{Auditor, Glass, LogOn, LogOnRule, Scopes};
 use crate::config::{Config, Origin};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
@@ -45,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) log_on: LogOn,
     pub(crate) scopes: Scopes,
     pub(crate) auditor: Auditor,
+    pub(crate) glass: Glass,
     pub(crate) level: Level,
     clock: Arc<SystemClock>,
     ready: AtomicBool,
@@ -74,6 +75,7 @@ impl Service {
             log_on: LogOn::new(config.log_on, Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>),
             scopes: Scopes::new(config.border_strip_m),
             auditor: Auditor::start(Arc::clone(&store)),
+            glass: Glass::default(),
             level: Level::default(),
             store,
             clock,

@@ -33,7 +33,10 @@ impl Service {
     fn asker_of(&self, grant: Grant) -> Asker {
         let principal = Arc::clone(&grant.principal);
         let organisation = principal.organisation.as_ref();
-        let scope = organisation.map_or(Scope::everything(), |one| self.scopes.of(one, self.engine.live()));
+        let live = self.engine.live();
+        let sees_all = organisation.is_none() || self.glass.is_open(&principal.name, live.now());
+        let organisation = organisation.filter(|_| !sees_all);
+        let scope = organisation.map_or(Scope::everything(), |one| self.scopes.of(one, live));
         Asker { principal, scope, grant: Some(grant) }
     }
 
@@ -94,6 +97,12 @@ impl Service {
     ) -> Result<(), NotAudited> {
         let (time, detail) = (self.engine.live().now(), detail.into());
         self.auditor.note(Record { time, principal, action, resource, outcome, detail }).await
+    }
+
+    /// Puts into the audit why the glass is about to be broken.
+    pub(crate) async fn broke_glass(&self, asker: &Asker, reason: &str) -> Result<(), NotAudited> {
+        let principal = Some((*asker.principal).clone());
+        self.note(principal, "break_glass", String::new(), Outcome::Ok, reason.to_owned()).await
     }
 
     /// Opens a session for the token of these headers. Each try is in the audit.

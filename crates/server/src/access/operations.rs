@@ -38,6 +38,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("DELETE", "/v1/units/{unit}", Action::Enrol),
     ("PUT", "/v1/units/{unit}/status", Action::Direct),
     ("PUT", "/v1/units/{unit}/assignment", Action::Direct),
+    ("GET", "/v1/break-glass", Action::Direct),
+    ("POST", "/v1/break-glass", Action::BreakGlass),
     ("POST", "/v1/reports", Action::Report),
     ("POST", "/v1/session", Action::Open),
     ("DELETE", "/v1/session", Action::Open),

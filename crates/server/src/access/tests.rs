@@ -56,6 +56,8 @@ impl Caller {
             (Action::Direct, role) => {
                 matches!(role, Role::Dispatcher | Role::Commander | Role::Administrator)
             }
+            // Who sees all has no glass to break.
+            (Action::BreakGlass, role) => role == Role::Commander && !is_whole,
             (Action::Enrol, role) => role == Role::Administrator,
             (Action::Issue | Action::Operate, role) => role == Role::Administrator && is_whole,
             (Action::Open, _) => true,
@@ -179,6 +181,8 @@ fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
         "/v1/units/{unit}/status" => (format!("/v1/units/{OURS}/status"), r#"{"status":"busy"}"#.to_owned()),
         "/v1/units/{unit}/assignment" => (format!("/v1/units/{OURS}/assignment"), r#"{"assignment":null}"#.to_owned()),
         "/v1/units/{unit}" => (format!("/v1/units/{OURS}"), String::new()),
+        // A reason too short: it is allowed, and nothing breaks.
+        "/v1/break-glass" => (path.to_owned(), r#"{"reason":"short"}"#.to_owned()),
         "/v1/reports" => (path.to_owned(), r#"{"reports":[]}"#.to_owned()),
         "/v1/tokens" if method == "POST" => (path.to_owned(), r#"{"principal":"x","role":"viewer"}"#.to_owned()),
         "/v1/tokens/{token}" => ("/v1/tokens/999".to_owned(), String::new()),
@@ -433,5 +437,30 @@ async fn a_dispatcher_directs_its_own_units_and_sees_what_stands() {
         let (code, _, answer) = put(&status, bad).await;
         assert_eq!((code.as_u16(), answer.contains(&format!("\"field\":\"{field}\""))), (400, true), "{answer}");
     }
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn broken_glass_shows_all_to_a_commander_and_itself_to_the_superior() {
+    let scene = Scene::new().await;
+    let (commander, chief) = (scene.token(Caller::East(Role::Commander)), scene.token(Caller::Whole(Role::Commander)));
+    let units = async || scene.ask(request("GET", "/v1/units", commander.as_deref(), "")).await.2;
+    assert!(!units().await.contains(THEIRS));
+    let smash = |reason: &str| {
+        let body = format!(r#"{{"reason":"{reason}"}}"#);
+        scene.ask(request("POST", "/v1/break-glass", commander.as_deref(), body))
+    };
+    assert_eq!(smash("because").await.0, 400);
+    assert!(!units().await.contains(THEIRS));
+    assert_eq!(smash("shots at the bridge, west does not answer").await.0, 200);
+    assert!(units().await.contains(THEIRS));
+    let east_of_whole = request("DELETE", "/v1/units/west-9", commander.as_deref(), "");
+    assert_eq!(scene.ask(east_of_whole).await.0, 403, "it sees, and may not do more");
+    let told = scene.ask(request("GET", "/v1/break-glass", chief.as_deref(), "")).await.2;
+    assert!(told.contains("e-commander") && told.contains("shots at the bridge"), "{told}");
+    let rows = scene.server.service().store.query_audit(&Filter::default(), None, 1_000).unwrap().rows;
+    let broken: Vec<_> = rows.iter().filter(|row| row.action == "break_glass").collect();
+    assert_eq!(broken.len(), 1);
+    assert!(broken[0].detail.contains("shots at the bridge") && broken[0].principal == "e-commander");
     scene.server.stop().await;
 }
