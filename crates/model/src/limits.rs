@@ -181,3 +181,5 @@ pub const GLASS_OPEN_TIME: Duration = Duration::from_secs(30 * 60);
 pub const GLASS_REASON_BYTES_MIN: usize = 10;
 /// Principals whose broken glass is remembered; beyond it those that ended are forgotten.
 pub const GLASS_KEPT_MAX: usize = 10_000;
+/// Devices that no unit carries and that are listed at once; more are counted only.
+pub const QUARANTINE_DEVICES_MAX: usize = 65_536;

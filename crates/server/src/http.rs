@@ -15,6 +15,7 @@ mod page;
 mod params;
 mod precondition;
 mod problem;
+mod quarantine;
 mod reports;
 mod said;
 mod session;
@@ -61,6 +62,7 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
         .routes(routes!(glass::smash, glass::list))
+        .routes(routes!(quarantine::list))
         .routes(routes!(said::status))
         .routes(routes!(said::assignment))
         .routes(routes!(organisations::list))

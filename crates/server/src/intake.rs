@@ -1,11 +1,16 @@
 use std::sync::Arc;
 
+use crate::quarantine::Quarantine;
 use engine::{Engine, Unsettled};
 use ingest::{Intake, NotSettled, QueueFull};
 use model::{Binding, DeviceId, Heard, Press};
 
 /// The engine as `ingest` sees it.
-pub(crate) struct EngineIntake(pub(crate) Arc<Engine>);
+pub(crate) struct EngineIntake {
+    pub(crate) engine: Arc<Engine>,
+    /// Whom nobody knows.
+    pub(crate) quarantine: Arc<Quarantine>,
+}
 
 /// The engine's settlement with `ingest`'s error.
 pub(crate) struct Settlement(engine::Settlement);
@@ -31,26 +36,30 @@ impl Intake for EngineIntake {
     type Settlement = Settlement;
 
     fn resolve(&self, device: &DeviceId) -> Option<Binding> {
-        self.0.resolve(device)
+        let known = self.engine.resolve(device);
+        if known.is_none() {
+            self.quarantine.hear(device, self.engine.live().now());
+        }
+        known
     }
 
     fn generation(&self) -> u32 {
-        self.0.live().roster().generation()
+        self.engine.live().roster().generation()
     }
 
     fn buffer(&self) -> Vec<Heard> {
-        self.0.buffer()
+        self.engine.buffer()
     }
 
     fn ring(&self, press: Press) {
-        self.0.ring(press);
+        self.engine.ring(press);
     }
 
     async fn submit(&self, batch: Vec<Heard>) -> Result<Settlement, NotSettled> {
-        self.0.submit(batch).await.map(Settlement).map_err(not_settled)
+        self.engine.submit(batch).await.map(Settlement).map_err(not_settled)
     }
 
     fn try_submit(&self, batch: Vec<Heard>) -> Result<Settlement, QueueFull> {
-        self.0.try_submit(batch).map(Settlement).map_err(|_| QueueFull)
+        self.engine.try_submit(batch).map(Settlement).map_err(|_| QueueFull)
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod intake;
 mod level;
 mod metrics;
+mod quarantine;
 mod run;
 mod search;
 mod seats;

@@ -24,6 +24,7 @@ use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
 use crate::level::{self, Level};
 use crate::metrics::Metrics;
+use crate::quarantine::Quarantine;
 use crate::seats::Seats;
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
@@ -46,6 +47,7 @@ pub(crate) struct Service {
     pub(crate) scopes: Scopes,
     pub(crate) auditor: Auditor,
     pub(crate) glass: Glass,
+    pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) level: Level,
     clock: Arc<SystemClock>,
     ready: AtomicBool,
@@ -53,8 +55,9 @@ pub(crate) struct Service {
 
 impl Service {
     fn new(config: &Config, engine: Arc<Engine>, store: Arc<Store>, clock: Arc<SystemClock>, http: SocketAddr) -> Self {
+        let quarantine = Arc::new(Quarantine::default());
         let setting = Setting {
-            intake: Arc::new(EngineIntake(Arc::clone(&engine))),
+            intake: Arc::new(EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine) }),
             counters: Arc::new(Counters::default()),
             gaps: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
@@ -76,6 +79,7 @@ impl Service {
             scopes: Scopes::new(config.border_strip_m),
             auditor: Auditor::start(Arc::clone(&store)),
             glass: Glass::default(),
+            quarantine,
             level: Level::default(),
             store,
             clock,

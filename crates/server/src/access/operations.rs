@@ -40,6 +40,7 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("PUT", "/v1/units/{unit}/assignment", Action::Direct),
     ("GET", "/v1/break-glass", Action::Direct),
     ("POST", "/v1/break-glass", Action::BreakGlass),
+    ("GET", "/v1/quarantine", Action::Operate),
     ("POST", "/v1/reports", Action::Report),
     ("POST", "/v1/session", Action::Open),
     ("DELETE", "/v1/session", Action::Open),

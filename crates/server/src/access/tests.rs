@@ -464,3 +464,22 @@ async fn broken_glass_shows_all_to_a_commander_and_itself_to_the_superior() {
     assert!(broken[0].detail.contains("shots at the bridge") && broken[0].principal == "e-commander");
     scene.server.stop().await;
 }
+
+#[tokio::test]
+async fn a_stranger_is_listed_until_it_is_enrolled() {
+    let scene = Scene::new().await;
+    let chief = scene.token(Caller::Whole(Role::Administrator));
+    let report = async || {
+        let text = r#"{"reports":[{"device":"muster:stray","lat":22.817,"lon":108.366}]}"#;
+        let token = scene.token(Caller::Whole(Role::Gateway));
+        scene.ask(request("POST", "/v1/reports", token.as_deref(), text)).await.2
+    };
+    let listed = async || scene.ask(request("GET", "/v1/quarantine", chief.as_deref(), "")).await.2;
+    assert!(report().await.contains("unknown_device"));
+    assert!(listed().await.contains("muster:stray"));
+    let body = r#"{"devices":["muster:stray"],"org":"org-east"}"#;
+    assert_eq!(scene.ask(request("PUT", "/v1/units/found-1", chief.as_deref(), body)).await.0, 200);
+    assert!(report().await.contains("\"accepted\":1"));
+    assert!(!listed().await.contains("muster:stray"));
+    scene.server.stop().await;
+}
