@@ -3,6 +3,7 @@
 mod ahead;
 mod found;
 mod gateways;
+mod laid;
 mod queries;
 
 use std::sync::Arc;
@@ -18,10 +19,17 @@ use tracing::warn;
 use crate::access;
 use crate::run::Service;
 
-/// The generated services.
+/// The generated services; their answers are [`laid`].
 pub(crate) mod stubs {
     #![expect(unreachable_pub, clippy::allow_attributes_without_reason, clippy::too_many_lines, reason = "generated")]
     include!(concat!(env!("OUT_DIR"), "/muster.v1.rs"));
+}
+
+/// The generated clients, which read answers as the schema has them.
+#[cfg(test)]
+pub(crate) mod clients {
+    #![expect(unreachable_pub, clippy::allow_attributes_without_reason, reason = "generated")]
+    include!(concat!(env!("OUT_DIR"), "/clients/muster.v1.rs"));
 }
 
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.descriptors"));

@@ -62,16 +62,16 @@ impl Service {
     }
 
     /// Puts into the audit whose places `asker` is about to see. Where nobody logs on there is nobody to name.
-    pub(crate) async fn looked<'a>(
+    pub(crate) async fn looked<N: AsRef<str>>(
         &self,
         asker: &Asker,
         action: &'static str,
-        units: impl Iterator<Item = &'a str>,
+        units: impl Iterator<Item = N>,
     ) -> Result<(), NotAudited> {
         if asker.grant.is_none() {
             return Ok(());
         }
-        let name = |unit| UnitName::new(unit).expect("the name of a unit is one");
+        let name = |unit: N| UnitName::new(unit.as_ref()).expect("the name of a unit is one");
         let principal = Arc::clone(&asker.principal);
         let (time, units) = (self.engine.live().now(), units.map(name).collect());
         self.auditor.looked(Look { time, principal, action, resource: String::new(), units }).await

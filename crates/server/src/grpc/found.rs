@@ -5,45 +5,75 @@ use index::Slot;
 use model::{Status, Timestamp, UnitHandle};
 use wire::proto;
 
+use super::laid::Laid;
 use crate::http::ages_of;
 
 /// A unit of an answer, with its distance and bearing where a place was asked for.
-pub(super) type Row = (UnitHandle, Slot, Option<(f64, f64)>);
+pub(super) type Row<'a> = (UnitHandle, &'a Slot, Option<(f64, f64)>);
 
-/// The units of an answer, by one look into the roster.
-pub(super) fn units(look: &Look<'_>, rows: &[Row], as_of: Timestamp) -> Vec<proto::FoundUnit> {
-    look.ask_for(rows.iter().map(|(unit, ..)| *unit));
-    rows.iter().filter_map(|row| found(look, row, as_of)).collect()
+/// Bytes of most units; a longer one grows the answer.
+const UNIT_BYTES: usize = 192;
+/// Bytes of the rest of most answers.
+const REST_BYTES: usize = 128;
+
+/// An answer that begins, as both do, with its units: by one look into the roster.
+pub(super) fn units<'a>(
+    look: &Look<'_>,
+    rows: impl ExactSizeIterator<Item = Row<'a>> + Clone,
+    as_of: Timestamp,
+) -> Laid {
+    look.ask_for(rows.clone().map(|(unit, ..)| unit));
+    let mut answer = Laid::with_room(REST_BYTES + rows.len() * UNIT_BYTES);
+    for row in rows {
+        lay_unit(&mut answer, look, row, as_of);
+    }
+    answer
 }
 
-fn found(look: &Look<'_>, row: &Row, as_of: Timestamp) -> Option<proto::FoundUnit> {
-    let (handle, slot, distance_and_bearing) = row;
-    let unit = look.unit(*handle)?;
-    let fix = slot.fix.as_ref();
-    let ages = ages_of(slot, as_of);
+/// Who was left out, as field 2 of both answers.
+pub(super) fn lay_omitted(answer: &mut Laid, omitted: &query::Omitted) {
+    for (reason, units) in omitted.iter() {
+        answer.message(2, |one| {
+            one.text(1, reason.as_str());
+            one.number(2, units);
+        });
+    }
+}
+
+/// A `FoundUnit`, as field 1 of both answers.
+fn lay_unit(answer: &mut Laid, look: &Look<'_>, (handle, slot, way): Row<'_>, as_of: Timestamp) {
+    let Some(unit) = look.unit(handle) else { return };
+    let (fix, ages) = (slot.fix.as_ref(), ages_of(slot, as_of));
     let source = fix.and_then(|fix| look.device(fix.source));
     let altitude = fix.and_then(|fix| fix.altitude);
-    Some(proto::FoundUnit {
-        unit: unit.name.to_string(),
-        kind: unit.kind.as_str().to_owned(),
-        status: status(unit.status).into(),
-        organisation: unit.organisation.as_ref().map(ToString::to_string).unwrap_or_default(),
-        place: fix.map(|fix| proto::Place { lat_e7: fix.position.lat_e7(), lon_e7: fix.position.lon_e7() }),
-        distance_m: distance_and_bearing.map(|(distance, _)| distance),
-        bearing_deg: distance_and_bearing.map(|(_, bearing)| bearing),
-        fix_time_ms: fix.map(|fix| fix.time.unix_ms()).unwrap_or_default(),
-        fix_age_s: ages.fix_s.unwrap_or(f64::INFINITY),
-        contact_age_s: ages.contact_s.unwrap_or(f64::INFINITY),
-        stale: slot.is_stale(as_of),
-        accuracy_m: fix.and_then(|fix| fix.accuracy_m),
-        source: source.map(|device| device.to_string()).unwrap_or_default(),
-        speed_mps: fix.and_then(|fix| fix.speed_mps),
-        course_deg: fix.and_then(|fix| fix.course_deg),
-        altitude_m: altitude.map(|altitude| altitude.metres),
-        altitude_ref: altitude.map_or(proto::AltitudeRef::Unspecified, |altitude| reference(altitude.reference)).into(),
-        flags: fix.map(|fix| fix.flags.words().map(String::from).collect()).unwrap_or_default(),
-        time_basis: fix.map_or(proto::TimeBasis::Unspecified, |fix| basis(fix.time_basis)).into(),
-    })
+    answer.message(1, |one| {
+        one.text(1, unit.name.as_str());
+        one.text(2, unit.kind.as_str());
+        one.number(3, status(unit.status) as u64);
+        one.text(4, unit.organisation.as_ref().map_or("", |name| name.as_str()));
+        if let Some(fix) = fix {
+            one.message(5, |place| {
+                place.signed(1, fix.position.lat_e7());
+                place.signed(2, fix.position.lon_e7());
+            });
+        }
+        one.double_if_known(6, way.map(|(distance_m, _)| distance_m));
+        one.double_if_known(7, way.map(|(_, bearing_deg)| bearing_deg));
+        one.number(8, fix.map_or(0, |fix| fix.time.unix_ms()).cast_unsigned());
+        one.double(9, ages.fix_s.unwrap_or(f64::INFINITY));
+        one.double(10, ages.contact_s.unwrap_or(f64::INFINITY));
+        one.number(11, slot.is_stale(as_of).into());
+        one.float_if_known(12, fix.and_then(|fix| fix.accuracy_m));
+        one.text(13, source.map_or("", |device| device.as_str()));
+        one.float_if_known(14, fix.and_then(|fix| fix.speed_mps));
+        one.float_if_known(15, fix.and_then(|fix| fix.course_deg));
+        one.float_if_known(16, altitude.map(|altitude| altitude.metres));
+        one.number(17, altitude.map_or(0, |altitude| reference(altitude.reference) as u64));
+        for word in fix.into_iter().flat_map(|fix| fix.flags.words()) {
+            one.element(18, word);
+        }
+        one.number(19, fix.map_or(0, |fix| basis(fix.time_basis) as u64));
+    });
 }
 
 const fn status(status: Status) -> proto::UnitStatus {
@@ -72,3 +102,6 @@ const fn basis(basis: model::TimeBasis) -> proto::TimeBasis {
         model::TimeBasis::Receipt => proto::TimeBasis::Receipt,
     }
 }
+
+#[cfg(test)]
+mod tests;

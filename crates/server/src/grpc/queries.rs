@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use geodesy::{Area, Vertex};
-use model::{Position, UnitName, limits};
+use model::{Position, UnitHandle, UnitName, limits};
 use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, WithinAsk};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::proto::{self, within_request};
 
 use super::ahead::Answers;
-use super::found::units;
+use super::found::{lay_omitted, units};
+use super::laid::Laid;
 use super::stubs::query_server::Query;
 use crate::access::{Asker, asker_of};
 use crate::figures::Outcome;
@@ -27,13 +28,10 @@ type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
 impl Query for Queries {
-    type NearestStreamStream = Streamed<proto::NearestResponse>;
+    type NearestStreamStream = Streamed<Laid>;
     type WatchStream = Streamed<proto::WatchEvent>;
 
-    async fn nearest(
-        &self,
-        request: Request<proto::NearestRequest>,
-    ) -> Result<Response<proto::NearestResponse>, Status> {
+    async fn nearest(&self, request: Request<proto::NearestRequest>) -> Result<Response<Laid>, Status> {
         let patience = Patience::of(&self.service, &request)?;
         let asked = patience.request(&self.service, Class::Nearest);
         nearest(&self.service, &asker_of(&request), request.into_inner(), asked).await.map(Response::new)
@@ -61,7 +59,7 @@ impl Query for Queries {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn within(&self, request: Request<proto::WithinRequest>) -> Result<Response<proto::WithinResponse>, Status> {
+    async fn within(&self, request: Request<proto::WithinRequest>) -> Result<Response<Laid>, Status> {
         let patience = Patience::of(&self.service, &request)?;
         let asked = patience.request(&self.service, Class::Within);
         within(&self.service, &asker_of(&request), request.into_inner(), asked).await.map(Response::new)
@@ -122,14 +120,16 @@ async fn answer_in_place(
     asker: &Asker,
     question: proto::NearestRequest,
     patience: Patience,
-) -> Result<proto::NearestResponse, Status> {
+) -> Result<Laid, Status> {
     let request_id = question.request_id;
     let answer = nearest(service, asker, question, patience.request(service, Class::Nearest)).await;
-    Ok(answer.unwrap_or_else(|status| proto::NearestResponse {
-        request_id,
-        error: status.message().to_owned(),
-        error_code: status.code().into(),
-        ..proto::NearestResponse::default()
+    Ok(answer.unwrap_or_else(|status| {
+        Laid::of(&proto::NearestResponse {
+            request_id,
+            error: status.message().to_owned(),
+            error_code: status.code().into(),
+            ..proto::NearestResponse::default()
+        })
     }))
 }
 
@@ -138,7 +138,7 @@ async fn nearest(
     asker: &Asker,
     question: proto::NearestRequest,
     request: seats::Request,
-) -> Result<proto::NearestResponse, Status> {
+) -> Result<Laid, Status> {
     let (request_id, degrades) = (question.request_id, question.allow_degraded);
     let ask = understood(service, request, nearest_ask(service, asker, question))?;
     let live = service.engine.live();
@@ -146,23 +146,18 @@ async fn nearest(
     let search = |left| live.nearest(&ask, left).map(Found::from);
     let (answer, sending) = service.search(request, search, degraded).await.map_err(unanswered)?;
     let (searched_m, answer) = (answer.searched_m, answer.nearest);
-    let rows: Vec<_> =
-        answer.found.iter().map(|one| (one.unit, one.slot, Some((one.distance_m, one.bearing_deg)))).collect();
-    let response = proto::NearestResponse {
-        units: units(&live.roster().look(), &rows, answer.as_of),
-        omitted: omitted(&answer.omitted),
-        as_of_ms: answer.as_of.unix_ms(),
-        degraded: searched_m.is_some(),
-        request_id,
-        error: String::new(),
-        alarms: service.alarms().into_iter().map(String::from).collect(),
-        searched_m,
-        error_code: 0,
-        nearer_outside_scope: answer.nearer_outside_scope,
-    };
+    let rows = answer.found.iter().map(|one| (one.unit, &one.slot, Some((one.distance_m, one.bearing_deg))));
+    let mut laid = units(&live.roster().look(), rows, answer.as_of);
+    lay_omitted(&mut laid, &answer.omitted);
+    laid.number(3, answer.as_of.unix_ms().cast_unsigned());
+    laid.number(4, searched_m.is_some().into());
+    laid.number(5, request_id);
+    service.alarms().into_iter().for_each(|alarm| laid.element(7, alarm));
+    laid.double_if_known(8, searched_m);
+    laid.number(10, answer.nearer_outside_scope.into());
     drop(sending);
-    looked(service, asker, "look.nearest", &response.units).await?;
-    Ok(response)
+    looked(service, asker, "look.nearest", answer.found.iter().map(|one| one.unit)).await?;
+    Ok(laid)
 }
 
 /// Puts who was seen into the audit.
@@ -170,9 +165,11 @@ async fn looked(
     service: &Service,
     asker: &Asker,
     action: &'static str,
-    units: &[proto::FoundUnit],
+    units: impl Iterator<Item = UnitHandle>,
 ) -> Result<(), Status> {
-    let seen = units.iter().map(|found| found.unit.as_str());
+    // Made only where somebody has logged on. A number keeps its name, so these are the names that were laid.
+    let roster = service.engine.live().roster();
+    let seen = units.filter_map(|unit| roster.unit(unit)).map(|unit| unit.name.to_string());
     service.looked(asker, action, seen).await.map_err(|error| Status::unavailable(error.to_string()))
 }
 
@@ -196,23 +193,20 @@ async fn within(
     asker: &Asker,
     question: proto::WithinRequest,
     request: seats::Request,
-) -> Result<proto::WithinResponse, Status> {
+) -> Result<Laid, Status> {
     let ask = understood(service, request, within_ask(service, asker, question))?;
     let live = service.engine.live();
     let (answer, sending) =
         service.search(request, |left| live.within(&ask, left), whole::<query::Within>()).await.map_err(unanswered)?;
-    let rows: Vec<_> =
-        answer.found.iter().map(|one| (one.unit, one.slot, one.distance_m.zip(one.bearing_deg))).collect();
-    let response = proto::WithinResponse {
-        units: units(&live.roster().look(), &rows, answer.as_of),
-        omitted: omitted(&answer.omitted),
-        as_of_ms: answer.as_of.unix_ms(),
-        next: answer.next.map(|name| name.to_string()).unwrap_or_default(),
-        alarms: service.alarms().into_iter().map(String::from).collect(),
-    };
+    let rows = answer.found.iter().map(|one| (one.unit, &one.slot, one.distance_m.zip(one.bearing_deg)));
+    let mut laid = units(&live.roster().look(), rows, answer.as_of);
+    lay_omitted(&mut laid, &answer.omitted);
+    laid.number(3, answer.as_of.unix_ms().cast_unsigned());
+    laid.text(4, answer.next.as_ref().map_or("", |name| name.as_str()));
+    service.alarms().into_iter().for_each(|alarm| laid.element(5, alarm));
     drop(sending);
-    looked(service, asker, "look.within", &response.units).await?;
-    Ok(response)
+    looked(service, asker, "look.within", answer.found.iter().map(|one| one.unit)).await?;
+    Ok(laid)
 }
 
 fn within_ask(service: &Service, asker: &Asker, question: proto::WithinRequest) -> Result<WithinAsk, Status> {
@@ -244,12 +238,6 @@ fn unanswered(unanswered: Unanswered) -> Status {
     // The word by which gRPC clients with a retry policy wait.
     status.metadata_mut().insert("grpc-retry-pushback-ms", ms.into());
     status
-}
-
-fn omitted(omitted: &query::Omitted) -> Vec<proto::Omitted> {
-    let of =
-        |(reason, units): (query::OmittedReason, u64)| proto::Omitted { reason: reason.as_str().to_owned(), units };
-    omitted.iter().map(of).collect()
 }
 
 fn bad(field: &str, problem: impl std::fmt::Display) -> Status {

@@ -4,8 +4,8 @@ use tokio_stream::StreamExt;
 use tonic::transport::Channel;
 use wire::proto::{self, gateway_down, gateway_up, within_request};
 
-use super::stubs::ingest_client::IngestClient;
-use super::stubs::query_client::QueryClient;
+use super::clients::ingest_client::IngestClient;
+use super::clients::query_client::QueryClient;
 use crate::Server;
 use crate::config::{Config, Data};
 
