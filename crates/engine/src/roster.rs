@@ -295,10 +295,17 @@ impl Look<'_> {
         self.0.devices.get(handle.0 as usize)
     }
 
-    /// Asks memory for what will be read soon: entries lie far from each other.
-    pub fn ask_for(&self, units: impl Iterator<Item = UnitHandle>) {
-        let touched = units.filter_map(|unit| self.unit(unit)).fold(0, |all, unit| all ^ unit.kind as u8);
-        std::hint::black_box(touched);
+    /// Asks memory for what will be read soon, all entries first and then all names: they lie far from each other, and none of
+    /// them waits for another.
+    pub fn ask_for(&self, rows: impl Iterator<Item = (UnitHandle, Option<DeviceHandle>)> + Clone) {
+        let first = |text: &str| text.as_bytes().first().copied().unwrap_or_default();
+        let device = |device: Option<DeviceHandle>| device.and_then(|device| self.device(device)).map(DeviceId::as_str);
+        let units = rows.clone().filter_map(|(unit, _)| self.unit(unit));
+        let entries = units.clone().fold(0, |all, unit| all ^ unit.kind as usize ^ unit.name.as_str().len());
+        let devices = rows.clone().filter_map(|(_, one)| device(one)).fold(0, |all, name| all ^ name.len());
+        let names = units.fold(0, |all, unit| all ^ first(unit.name.as_str()));
+        let sources = rows.filter_map(|(_, one)| device(one)).fold(0, |all, name| all ^ first(name));
+        std::hint::black_box((entries, devices, names, sources));
     }
 }
 
@@ -334,6 +341,10 @@ impl Tables {
 impl query::Names for Roster {
     fn name(&self, unit: UnitHandle) -> UnitName {
         self.tables.read().units[unit.0 as usize].name.clone()
+    }
+
+    fn is_after(&self, unit: UnitHandle, name: &UnitName) -> bool {
+        self.tables.read().units[unit.0 as usize].name > *name
     }
 }
 

@@ -29,4 +29,10 @@ use model::{UnitHandle, UnitName};
 pub trait Names {
     /// The name of `unit`.
     fn name(&self, unit: UnitHandle) -> UnitName;
+
+    /// Whether the name of `unit` comes after `name`. Asked for every unit in an area: what can tell it without a name of its
+    /// own should.
+    fn is_after(&self, unit: UnitHandle, name: &UnitName) -> bool {
+        self.name(unit) > *name
+    }
 }

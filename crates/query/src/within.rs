@@ -46,7 +46,7 @@ pub fn within(
     as_of: Timestamp,
     deadline: &Deadline<'_>,
 ) -> Result<Within, QueryError> {
-    let (mut page, mut omitted) = (Page::new(ask), Omitted::default());
+    let (mut page, mut omitted) = (Page::new(ask, names), Omitted::default());
     let examined = Cell::new(0);
     let look = || {
         examined.set(examined.get() + 1);
@@ -68,7 +68,7 @@ pub fn within(
         }
         match ask.filter.omits(&slot, as_of, Candidates::All) {
             Some(reason) => omitted.count(reason),
-            None => page.add(Row { name: names.name(unit), unit, slot, position: fix.position }),
+            None => page.add(unit, &slot, fix.position),
         }
         Ok(())
     })?;
@@ -83,6 +83,7 @@ pub fn within(
 /// The first names of an answer, in a heap, so that a page of a large answer costs the memory of a page.
 struct Page<'a> {
     ask: &'a WithinAsk,
+    names: &'a dyn Names,
     /// One more than the page: whether there is another. The last name on top.
     rows: BinaryHeap<Row>,
 }
@@ -96,20 +97,21 @@ struct Row {
 }
 
 impl<'a> Page<'a> {
-    fn new(ask: &'a WithinAsk) -> Self {
-        Self { ask, rows: BinaryHeap::new() }
+    fn new(ask: &'a WithinAsk, names: &'a dyn Names) -> Self {
+        Self { ask, names, rows: BinaryHeap::new() }
     }
 
-    fn add(&mut self, row: Row) {
-        let is_before = self.ask.after.as_ref().is_some_and(|after| row.name <= *after);
+    /// Most units of a large area are on no page that was asked for, and cost no name of their own.
+    fn add(&mut self, unit: UnitHandle, slot: &Slot, position: Position) {
+        let is_before = self.ask.after.as_ref().is_some_and(|after| !self.names.is_after(unit, after));
         let is_full = self.rows.len() > self.ask.limit;
-        if is_before || (is_full && self.rows.peek().is_some_and(|last| row.name > last.name)) {
+        if is_before || (is_full && self.rows.peek().is_some_and(|last| self.names.is_after(unit, &last.name))) {
             return;
         }
         if is_full {
             self.rows.pop();
         }
-        self.rows.push(row);
+        self.rows.push(Row { name: self.names.name(unit), unit, slot: *slot, position });
     }
 
     /// The page by name, and the name after which the next one begins.

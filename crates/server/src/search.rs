@@ -9,6 +9,9 @@ use crate::figures::{Outcome, QueryFigures, Stage};
 use crate::run::Service;
 use crate::seats::{NoSeat, Request, Seat, Seats};
 
+/// Two timers of one deadline end within so much of each other: a caller who goes as shortly before it has run out of time.
+const TIMER_SLACK: Duration = Duration::from_millis(2);
+
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unanswered {
@@ -78,7 +81,7 @@ impl Service {
         D: Into<T>,
     {
         let asked_at = self.seats.now();
-        let patient = Patient { figures: &self.figures, request, has_gone: true };
+        let patient = Patient { service: self, request, has_gone: true };
         let seat = self.seats.take(request).await;
         patient.served();
         let answer = match seat {
@@ -153,9 +156,10 @@ fn left(request: Request, now: Duration) -> Result<Duration, Unanswered> {
     left.ok_or(Unanswered::Late { deadline: request.deadline })
 }
 
-/// A caller that waits for a seat; counted when it goes before it has an answer.
+/// A caller that waits for a seat; counted when it goes before it has an answer. One that goes when its deadline passes has run
+/// out of time: gRPC ends a call by itself then, a moment before or after the seats do.
 struct Patient<'a> {
-    figures: &'a QueryFigures,
+    service: &'a Service,
     request: Request,
     has_gone: bool,
 }
@@ -169,7 +173,9 @@ impl Patient<'_> {
 impl Drop for Patient<'_> {
     fn drop(&mut self) {
         if self.has_gone {
-            self.figures.ended(self.request.class, self.request.lane, Outcome::Gone);
+            let now = self.service.seats.now().saturating_add(TIMER_SLACK);
+            let outcome = if now < self.request.until() { Outcome::Gone } else { Outcome::OutOfTime };
+            self.service.figures.ended(self.request.class, self.request.lane, outcome);
         }
     }
 }

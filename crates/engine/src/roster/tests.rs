@@ -42,6 +42,22 @@ fn index_roster_and_log_agree_on_the_last_of_two_changes_at_once() {
     assert_eq!(differences.into_inner(), 0, "of {ROUNDS} rounds");
 }
 
+#[test]
+fn a_unit_is_after_the_names_that_its_own_comes_after() {
+    use query::Names as _;
+    let (roster, pending, index) = (Roster::default(), Pending::default(), LiveIndex::new());
+    let names = ["car-2", "car-10", "car-1", "boat"];
+    for name in names {
+        roster.enrol(named(name, UnitKind::Car), &[], Taken::Refuse, &pending, &index).expect("there is room");
+    }
+    for (unit, own) in (0..).map(UnitHandle).zip(names) {
+        for other in names {
+            let is_after = roster.is_after(unit, &UnitName::new(other).expect("it is a name"));
+            assert_eq!(is_after, own > other, "{own} after {other}");
+        }
+    }
+}
+
 /// A report of a device that was found is appended after the entry that made the device known.
 #[test]
 fn a_device_is_found_only_when_its_enrolment_waits_for_the_journal_and_is_in_the_index() {

@@ -22,7 +22,7 @@ pub(super) fn units<'a>(
     rows: impl ExactSizeIterator<Item = Row<'a>> + Clone,
     as_of: Timestamp,
 ) -> Laid {
-    look.ask_for(rows.clone().map(|(unit, ..)| unit));
+    look.ask_for(rows.clone().map(|(unit, slot, _)| (unit, slot.fix.as_ref().map(|fix| fix.source))));
     let mut answer = Laid::with_room(REST_BYTES + rows.len() * UNIT_BYTES);
     for row in rows {
         lay_unit(&mut answer, look, row, as_of);

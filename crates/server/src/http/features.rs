@@ -1,9 +1,9 @@
 use std::collections::BTreeMap;
 
-use engine::UnitView;
+use engine::{Look, UnitView};
 use geodesy::Datum;
 use index::Slot;
-use model::{Flags, Timestamp, UnitRecord};
+use model::{Flags, Timestamp, Unit, UnitHandle, UnitRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -208,8 +208,22 @@ impl<'a> Maker<'a> {
         }
     }
 
-    pub(crate) fn feature(&self, view: &UnitView, distance_and_bearing: Option<(f64, f64)>) -> Feature {
-        let (unit, slot) = (&view.unit, &view.slot);
+    /// Units of an answer, with distance and bearing where a place was asked for: by one look into the roster.
+    pub(crate) fn features<'r>(
+        &self,
+        rows: impl Iterator<Item = (UnitHandle, &'r Slot, Option<(f64, f64)>)> + Clone,
+    ) -> Vec<Feature> {
+        let look = self.service.engine.live().roster().look();
+        look.ask_for(rows.clone().map(|(unit, slot, _)| (unit, slot.fix.as_ref().map(|fix| fix.source))));
+        rows.filter_map(|(unit, slot, way)| Some(self.made(&look, look.unit(unit)?, slot, way))).collect()
+    }
+
+    /// One unit.
+    pub(crate) fn feature(&self, view: &UnitView) -> Feature {
+        self.made(&self.service.engine.live().roster().look(), &view.unit, &view.slot, None)
+    }
+
+    fn made(&self, look: &Look<'_>, unit: &Unit, slot: &Slot, distance_and_bearing: Option<(f64, f64)>) -> Feature {
         let ages = ages_of(slot, self.as_of);
         let fix = slot.fix.as_ref();
         let round = |metres: f64| (metres * 100.0).round() / 100.0;
@@ -231,7 +245,7 @@ impl<'a> Maker<'a> {
             out_of_contact: slot.is_out_of_contact(self.as_of),
             accuracy_m: fix.and_then(|fix| fix.accuracy_m),
             accuracy_basis: fix.and_then(|fix| fix.accuracy_basis).map(model::AccuracyBasis::as_str),
-            source: fix.and_then(|fix| self.service.engine.live().roster().device(fix.source)).map(|id| id.to_string()),
+            source: fix.and_then(|fix| look.device(fix.source)).map(ToString::to_string),
             time_basis: fix.map(|fix| fix.time_basis.as_str()),
             speed_mps: fix.and_then(|fix| fix.speed_mps),
             course_deg: fix.and_then(|fix| fix.course_deg),

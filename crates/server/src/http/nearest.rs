@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use engine::UnitView;
 use geodesy::Datum;
 use query::{Class, Explain, NearestAsk};
 
@@ -102,11 +101,8 @@ impl Asked {
 fn answer(service: &Service, asked: &Asked, found: &Found) -> Collection {
     let (live, searched_m, found) = (service.engine.live(), found.searched_m, &found.nearest);
     let maker = Maker::new(service, found.as_of, asked.datum);
-    let features = found.found.iter().filter_map(|one| {
-        let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
-        Some(maker.feature(&view, Some((one.distance_m, one.bearing_deg))))
-    });
-    let mut answer = maker.collection(features.collect(), None);
+    let rows = found.found.iter().map(|one| (one.unit, &one.slot, Some((one.distance_m, one.bearing_deg))));
+    let mut answer = maker.collection(maker.features(rows), None);
     answer.omitted = Some(found.omitted.iter().map(|(reason, units)| (reason.as_str(), units)).collect());
     answer.candidates = Some(CANDIDATES);
     answer.degraded = searched_m.map(|_| true);

@@ -175,6 +175,44 @@ async fn a_caller_who_goes_while_it_waits_is_counted() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn an_area_has_no_degraded_answer_and_says_so() {
+    let (server, http) = started().await;
+    let area = r#"{"type":"Point","coordinates":[108.366,22.817],"radius_m":500.0}"#;
+    let asked = tokio::task::spawn_blocking(move || {
+        let agent = ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).build());
+        ["true", "false"].map(|degraded| {
+            let path = format!("http://{http}/v1/within?allow_degraded={degraded}");
+            let mut response = agent.post(path).header("content-type", "application/json").send(area).unwrap();
+            (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+        })
+    });
+    let [(refused, problem), (taken, answer)] = asked.await.unwrap();
+    let problem: Value = serde_json::from_str(&problem).unwrap();
+    assert_eq!((refused, &problem["field"], &problem["value"]), (400, &"allow_degraded".into(), &"true".into()));
+    assert_eq!(taken, 200, "{answer}");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_whose_deadline_ends_its_call_has_run_out_of_time() {
+    let (server, _) = started().await;
+    let seats = full(&server).await;
+    let service = server.service();
+    let deadline = Duration::from_millis(200);
+    let request = Request { class: Class::Within, lane: Lane::Map, read_at: service.seats.now(), deadline };
+    {
+        let waiting = std::pin::pin!(service.search(request, |_| Ok(()), whole::<()>()));
+        assert!(waiting.poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        // Dropped before its own timer has told it, as by gRPC's.
+        while service.seats.now() < request.until() {}
+    }
+    let count = |outcome| service.figures.count(Class::Within, Lane::Map, outcome);
+    assert_eq!((count(Outcome::OutOfTime), count(Outcome::Gone)), (1, 0));
+    drop(seats);
+    server.stop().await;
+}
+
 #[test]
 fn a_unit_with_more_devices_than_one_change_gives_is_refused_by_field_and_value() {
     let devices = |count: usize| super::UnitBody {

@@ -168,7 +168,7 @@ impl Page {
                     let next = last.map(|feature| feature.name().to_owned());
                     return Ok(maker.collection(features, next));
                 }
-                features.push(maker.feature(view, None));
+                features.push(maker.feature(view));
             }
         }
         Ok(maker.collection(features, None))
@@ -305,7 +305,7 @@ pub(crate) async fn answer(service: &Service, asker: &Asker, name: UnitName) -> 
     let found = service.stored(move |store| store.unit(&wanted)).await?;
     let live = service.engine.live();
     let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
-    let mut feature = Maker::new(service, live.now(), Datum::Wgs84).feature(&view, None);
+    let mut feature = Maker::new(service, live.now(), Datum::Wgs84).feature(&view);
     let Some(Versioned { version, value }) = found else { return Ok(Json(feature).into_response()) };
     feature.write_down(&value);
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(feature)).into_response())

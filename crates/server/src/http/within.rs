@@ -4,7 +4,6 @@ use axum::Json;
 use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::response::Response;
-use engine::UnitView;
 use geodesy::{Area, Datum, Vertex};
 use model::{Position, UnitName};
 use query::{Class, Within, WithinAsk};
@@ -65,6 +64,7 @@ pub(crate) enum Place {
         ("max_age_s" = Option<f64>, Query, description = "Leave out older fixes; seconds, above 0"),
         ("limit" = Option<u32>, Query, description = "Features on a page, 1 to 1000; default 1000"),
         ("next" = Option<String>, Query, description = "The `next` of the page before"),
+        ("allow_degraded" = Option<bool>, Query, description = "Only false: an area has no degraded answer, and true is refused"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 250"),
         ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. Anyone may name any lane until there is log-on"),
     ),
@@ -104,18 +104,19 @@ fn asked(service: &Service, asker: &Asker, mut params: Params, area: AreaBody) -
     if let Some(next) = params.text("next")? {
         ask = ask.after(UnitName::new(&next).map_err(|error| Problem::bad("next", &next, error))?);
     }
+    if params.parsed("allow_degraded")?.unwrap_or(false) {
+        let detail =
+            "an area has no degraded answer: a part of it would hide who is in the rest; ask for a smaller area";
+        return Err(Problem::bad("allow_degraded", "true", detail));
+    }
     params.finish()?;
     Ok((ask, datum))
 }
 
 fn answer(service: &Service, datum: Datum, found: Within) -> Collection {
-    let live = service.engine.live();
     let maker = Maker::new(service, found.as_of, datum);
-    let features = found.found.iter().filter_map(|one| {
-        let view = UnitView { unit: live.roster().unit(one.unit)?, slot: one.slot };
-        Some(maker.feature(&view, one.distance_m.zip(one.bearing_deg)))
-    });
-    let mut answer = maker.collection(features.collect(), found.next.map(|name| name.to_string()));
+    let rows = found.found.iter().map(|one| (one.unit, &one.slot, one.distance_m.zip(one.bearing_deg)));
+    let mut answer = maker.collection(maker.features(rows), found.next.map(|name| name.to_string()));
     answer.omitted = Some(found.omitted.iter().map(|(reason, units)| (reason.as_str(), units)).collect());
     answer
 }
