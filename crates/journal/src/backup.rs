@@ -13,6 +13,9 @@ const TITLE: &str = "muster backup 1";
 /// A server may remove a file while it is copied; then the copying starts over.
 const TRIES: u32 = 5;
 
+/// Files are read in parts of so many bytes.
+const PART_BYTES: usize = 1 << 20;
+
 /// What a backup holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Backup {
@@ -45,6 +48,9 @@ pub enum BackupError {
         /// For example.
         file: String,
     },
+    /// What belongs beside the log could not be written.
+    #[error("{0}")]
+    Beside(Box<dyn std::error::Error + Send + Sync>),
     /// There is nothing to back up.
     #[error("there is no journal here")]
     Nothing,
@@ -63,6 +69,12 @@ impl BackupError {
     }
 }
 
+/// What adds files to a backup.
+pub type Beside<'a> = dyn FnMut(&dyn Disk) -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> + 'a;
+
+/// Sees a part of a file and the offset of it.
+type Visit<'a> = dyn FnMut(&[u8], u64) -> Result<(), BackupError> + 'a;
+
 /// A file of a backup.
 struct Copied {
     name: String,
@@ -75,11 +87,20 @@ struct Copied {
 /// # Errors
 /// [`BackupError`]; without its manifest the target is no backup.
 pub fn backup(from: &dyn Disk, to: &dyn Disk) -> Result<Backup, BackupError> {
+    backup_beside(from, to, &mut |_| Ok(Vec::new()))
+}
+
+/// As [`backup`], with files that `beside` adds once the log is copied, and whose names it returns: they are of the backup
+/// too. Called anew if the copying starts over, with an empty target.
+///
+/// # Errors
+/// As [`backup`]; what `beside` says, as [`BackupError::Beside`].
+pub fn backup_beside(from: &dyn Disk, to: &dyn Disk, beside: &mut Beside<'_>) -> Result<Backup, BackupError> {
     refuse_unless_empty(to)?;
     let mut tries = 0;
     loop {
         tries += 1;
-        match copy_all(from, to) {
+        match copy_all(from, to, beside) {
             Err(BackupError::Read(ReadError::Disk { error, .. }))
                 if error.kind() == io::ErrorKind::NotFound && tries < TRIES =>
             {
@@ -100,7 +121,7 @@ fn refuse_unless_empty(to: &dyn Disk) -> Result<(), BackupError> {
     }
 }
 
-fn copy_all(from: &dyn Disk, to: &dyn Disk) -> Result<Backup, BackupError> {
+fn copy_all(from: &dyn Disk, to: &dyn Disk, beside: &mut Beside<'_>) -> Result<Backup, BackupError> {
     let names = from.list().map_err(ReadError::of("the data folder"))?;
     let mut files = Vec::new();
     let newest = names.iter().filter_map(|name| snapshot::sequence_of(name)).max();
@@ -124,6 +145,10 @@ fn copy_all(from: &dyn Disk, to: &dyn Disk) -> Result<Backup, BackupError> {
         };
         sequence = next.before().max(sequence);
         files.push(put(to, name, &bytes)?);
+    }
+    for name in beside(to).map_err(BackupError::Beside)? {
+        let (bytes, sum) = measured(to, &name)?;
+        files.push(Copied { name, bytes, sum });
     }
     let mut text = format!("{TITLE}\nsequence {sequence}\n");
     for Copied { name, bytes, sum } in &files {
@@ -188,18 +213,47 @@ pub fn restore(from: &dyn Disk, to: &dyn Disk) -> Result<Backup, BackupError> {
     refuse_unless_empty(to)?;
     let (sequence, mut files) = manifest(from)?;
     for Copied { name, bytes, sum } in &files {
-        let content = segment::load(from, name)?;
-        if content.len() as u64 != *bytes || crc32c::crc32c(&content) != *sum {
-            let offset = content.len().min(*bytes as usize);
+        let found = measured(from, name)?;
+        if found != (*bytes, *sum) {
+            let offset = found.0.min(*bytes) as usize;
             return Err(ReadError::from(Damage::new(name, offset, "it is not what was backed up")).into());
         }
     }
-    files.sort_by_key(|file| (segment::first_of(&file.name), file.name.clone()));
-    for file in files.iter().rev() {
-        put(to, file.name.clone(), &segment::load(from, &file.name)?)?;
+    // What is no part of the log goes first: it must not be missing beside a log that can be started from.
+    let is_of_log = |name: &str| segment::first_of(name).or(snapshot::sequence_of(name)).is_some();
+    files.sort_by_key(|file| (!is_of_log(&file.name), segment::first_of(&file.name), file.name.clone()));
+    for Copied { name, .. } in files.iter().rev() {
+        let file = to.create(name).map_err(BackupError::write(name))?;
+        in_parts(from, name, &mut |part, at| file.write_at(part, at).map_err(BackupError::write(name)))?;
+        file.sync().map_err(BackupError::write(name))?;
         to.sync_folder().map_err(BackupError::write("the target"))?;
     }
     Ok(Backup { sequence, files: files.len(), bytes: files.iter().map(|file| file.bytes).sum() })
+}
+
+/// How many bytes a file has, and their checksum.
+fn measured(disk: &dyn Disk, name: &str) -> Result<(u64, u32), BackupError> {
+    let (mut bytes, mut sum) = (0, 0);
+    in_parts(disk, name, &mut |part, _| {
+        bytes += part.len() as u64;
+        sum = crc32c::crc32c_append(sum, part);
+        Ok(())
+    })?;
+    Ok((bytes, sum))
+}
+
+/// Reads a file of any size without holding all of it.
+fn in_parts(disk: &dyn Disk, name: &str, visit: &mut Visit<'_>) -> Result<(), BackupError> {
+    let file = disk.open(name).map_err(ReadError::of(name))?;
+    let (mut part, mut at) = (vec![0; PART_BYTES], 0);
+    loop {
+        let read = file.read_at(&mut part, at).map_err(ReadError::of(name))?;
+        if read == 0 {
+            return Ok(());
+        }
+        visit(&part[..read], at)?;
+        at += read as u64;
+    }
 }
 
 fn manifest(from: &dyn Disk) -> Result<(Sequence, Vec<Copied>), BackupError> {

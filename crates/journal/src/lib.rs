@@ -18,7 +18,7 @@ mod segment;
 mod segments;
 mod snapshot;
 
-pub use backup::{Backup, BackupError, backup, restore};
+pub use backup::{Backup, BackupError, Beside, backup, backup_beside, restore};
 pub use entry::{Enrolment, Entry, lay_press, read_press};
 pub use error::{AppendError, Damage, Malformed, ReadError};
 pub use folder::{FolderDisk, FolderError};

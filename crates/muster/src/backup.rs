@@ -3,12 +3,14 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use journal::FolderDisk;
+use store::Store;
 
-/// Copy a journal to an empty folder, also while a server writes it
+/// Copy journal and store to an empty folder, also while a server writes them
 #[derive(Args)]
 #[command(
-    after_help = "What was acknowledged before the backup began is in it. Every byte is checked on the way; the file `manifest`, \
-    written last, makes it a backup.\n\nExample:  muster backup --data muster-data --to backup-2026-11-23"
+    after_help = "What was acknowledged before the backup began is in it, and the store with its audit as it was after that. Every byte \
+    of the journal is checked on the way; the file `manifest`, written last, makes it a backup. Whoever has it has the audit and the digests of \
+    tokens.\n\nExample:  muster backup --data muster-data --to backup-2026-11-23"
 )]
 pub(crate) struct Backup {
     /// The server's data folder
@@ -34,7 +36,9 @@ pub(crate) struct Restore {
 impl Backup {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let to = FolderDisk::take(&self.to)?;
-        let done = journal::backup(&look_at(&self.data)?, &to)?;
+        let done = journal::backup_beside(&look_at(&self.data)?, &to, &mut |_| {
+            if Store::is_in(&self.data) { Ok(Store::open(&self.data)?.backup(&self.to)?) } else { Ok(Vec::new()) }
+        })?;
         println!("{} files, {} bytes, up to sequence {}: {}", done.files, done.bytes, done.sequence, self.to.display());
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! One live map of a city's forces: which units are nearest, which are in this zone.
 
+mod audit;
 mod backup;
 mod bench;
 mod decode;
@@ -8,6 +9,9 @@ mod journal;
 mod query;
 mod serve;
 mod simulate;
+mod stored;
+mod token;
+mod units;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -47,7 +51,15 @@ enum Command {
     Query(query::Query),
     /// Look at a journal, or mend it
     Journal(journal::Journal),
-    /// Copy a journal to an empty folder, also while a server writes it
+    /// Let people and programs in, and out again
+    Token(token::Token),
+    /// Bring records of units into the store, or take them out
+    Units(units::Units),
+    /// Bring organisations into the store, or take them out
+    Organisations(units::Organisations),
+    /// Who did and saw what: check it, ask it, take it out
+    Audit(audit::Audit),
+    /// Copy journal and store to an empty folder, also while a server writes them
     Backup(backup::Backup),
     /// Put a backup into an empty data folder
     Restore(backup::Restore),
@@ -76,6 +88,10 @@ fn main() -> ExitCode {
         Command::Decode(command) => command.run(),
         Command::Query(command) => command.run(),
         Command::Journal(command) => command.run(),
+        Command::Token(command) => command.run(),
+        Command::Units(command) => command.run(),
+        Command::Organisations(command) => command.run(),
+        Command::Audit(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),
     };

@@ -14,7 +14,7 @@ use model::limits::LOOK_UNITS_MAX;
 use model::{Principal, Timestamp, UnitName};
 use serde_json::Value;
 
-pub(crate) use chain::{Chain, Fields};
+pub(crate) use chain::{Chain, Fields, hex};
 pub use head::Head;
 pub(crate) use head::HeadFile;
 pub use query::{Cursor, Filter, Page, Row};

@@ -17,6 +17,7 @@
 //! ```
 
 pub mod audit;
+mod backup;
 mod by;
 mod change;
 mod checks;

@@ -2,8 +2,10 @@ use std::collections::HashMap;
 
 use model::limits::{ORGANISATION_DEPTH_MAX, ORGANISATIONS_MAX, TERRITORY_POINTS_MAX};
 use model::{Organisation, OrganisationName, Position, Rings};
+use ring::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use crate::audit::hex;
 use crate::change::{Change, members};
 use crate::checks::{Of, label};
 use crate::sqlite::{misread, signed, unsigned};
@@ -114,13 +116,15 @@ impl Change<'_> {
             "INSERT INTO organisations (name, label, parent, territory, version) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (name) DO UPDATE SET label = ?2, parent = ?3, territory = ?4, version = ?5",
         )?;
-        statement.execute(params![name.as_str(), label, parent, lay_territory(territory), signed(version)])?;
+        let laid = lay_territory(territory);
+        statement.execute(params![name.as_str(), label, parent, laid, signed(version)])?;
         let points: usize = territory.iter().flatten().map(Vec::len).sum();
         let detail = members([
             ("version", version.into()),
             ("label", label.as_str().into()),
             ("parent", parent.into()),
             ("territory_points", points.into()),
+            ("territory_sha256", hex(digest(&SHA256, &laid).as_ref()).into()),
         ]);
         self.record("organisation.put", name.as_str(), detail)?;
         Ok(version)

@@ -12,7 +12,7 @@ use crate::audit::{Chain, Head, HeadFile};
 use crate::{StoreError, schema};
 
 /// The file in the data folder.
-const FILE: &str = "muster.db";
+pub(crate) const FILE: &str = "muster.db";
 
 /// The truth of who: tokens, organisations, units and the audit. Shared between threads; calls block.
 #[derive(Debug)]
@@ -266,4 +266,52 @@ pub(crate) fn signed(value: u64) -> i64 {
 pub(crate) fn misread(column: &'static str, problem: impl ToString) -> rusqlite::Error {
     let error = io::Error::other(format!("column `{column}`: {}", problem.to_string()));
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{Principal, PrincipalName, Role};
+
+    use super::*;
+    use crate::By;
+    use crate::audit::{Filter, Look};
+
+    /// A full disk is played by a file that may not grow: SQLite says the same of both.
+    fn allow_pages(store: &Store, pages: i64) {
+        store.writer.lock().connection.pragma_update(None, "max_page_count", pages).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_refuses_changes_and_heals() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let local = Principal::local();
+        let at = |n: i64| Timestamp::MIN.shifted_ms(n);
+        let create = |n: i64| {
+            let name = PrincipalName::new(&format!("desk-{n}")).unwrap();
+            let by = By { principal: &local, now: at(n), reason: Some("x") };
+            store.create_token(&by, &Principal { name, role: Role::Viewer, organisation: None }, at(n + 1))
+        };
+        create(0).unwrap();
+        allow_pages(&store, 1);
+        let n = 1 + taken_until_full(&create);
+        let error = create(n).unwrap_err();
+        assert!(matches!(error, StoreError::Full), "{error}");
+        assert!(error.to_string().contains("no change is taken"), "{error}");
+        let units =
+            (0..1_000).map(|at| model::UnitName::new(&format!("a-unit-of-a-long-name-{at}")).unwrap()).collect();
+        let look =
+            Look { time: at(n), principal: local.clone().into(), action: "look", resource: String::new(), units };
+        assert!(matches!(store.looks(&[look]), Err(StoreError::Full)));
+        let rows = store.query_audit(&Filter::default(), None, 1_000).unwrap().rows.len();
+        assert_eq!(store.tokens().unwrap().len(), rows, "no change without its row, no row without its change");
+        allow_pages(&store, 100_000);
+        create(n).unwrap();
+        assert_eq!(store.verify_audit(&[]).unwrap().fault, None);
+    }
+
+    /// How many changes the pages that are there still take.
+    fn taken_until_full(create: &dyn Fn(i64) -> Result<String, StoreError>) -> i64 {
+        (1..10_000).take_while(|n| create(*n).is_ok()).count() as i64
+    }
 }

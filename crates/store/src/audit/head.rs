@@ -89,6 +89,18 @@ impl HeadFile {
         Ok(head.map_or(Kept::Garbled, Kept::Head))
     }
 
+    /// Copies the file as it is, if it is there; returns its name.
+    pub(crate) fn copy_to(&self, folder: &Path) -> Result<Option<String>, StoreError> {
+        let to = folder.join(FILE);
+        let unusable = |error| StoreError::Unusable { path: to.clone(), error };
+        match std::fs::copy(&self.path, &to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            done => done.map_err(unusable)?,
+        };
+        File::open(&to).and_then(|file| file.sync_all()).map_err(unusable)?;
+        Ok(Some(FILE.to_owned()))
+    }
+
     /// Remembers `head`, unless what is remembered contradicts the audit: that is evidence, and stays.
     ///
     /// The caller has `head` on stable storage. The file itself is synced only when it is made: an older head is true as well.

@@ -161,6 +161,7 @@ fn ten_thousand_changes_with_kills_lose_nothing() {
         }
         if store.version().unwrap() >= CHANGES {
             check(&store);
+            println!("{} changes, {kills} kills", store.version().unwrap());
             break;
         }
     }
