@@ -12,6 +12,7 @@ mod moves;
 mod pages;
 mod regions;
 mod search;
+mod shards;
 mod slot;
 mod sync;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod units;
 mod writer;
 
 pub use digest::Digest;
-pub use live::{Change, LiveIndex};
+pub use live::{Change, Shard};
 pub use search::Sight;
+pub use shards::LiveIndex;
 pub use slot::{Fix, OUT_OF_CONTACT_MS_MIN, STALE_MS_MIN, Slot, UNKNOWN_INTERVAL_MS, UnitTraits};

@@ -17,7 +17,7 @@ use crate::{Fix, Slot, UnitTraits};
 /// Buckets that there can be: four units each, where 64 have room.
 pub(crate) const BUCKETS_MAX: usize = UNITS_MAX / 4;
 
-/// One change of one unit, for [`LiveIndex::apply`].
+/// One change of one unit, for [`Shard::apply`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
     /// It is here now.
@@ -47,15 +47,23 @@ impl Change {
             Self::Place { unit, .. } | Self::Touch { unit, .. } => *unit,
         }
     }
+
+    /// The same of another unit.
+    pub(crate) const fn of(self, unit: UnitHandle) -> Self {
+        match self {
+            Self::Place { fix, contact, interval_ms, .. } => Self::Place { unit, fix, contact, interval_ms },
+            Self::Touch { contact, .. } => Self::Touch { unit, contact },
+        }
+    }
 }
 
-/// Where every unit is now. One writer at a time, any number of readers. A reader waits for the stores of one slot and for
-/// nothing else; it sees each unit that has a place exactly once (`moves.rs` says why), and each slot whole.
+/// Where every unit of a shard is now; units go by their numbers within the shard. One writer at a time, any number of readers. A
+/// reader waits for the stores of one slot and for nothing else; it sees each unit that has a place exactly once (`moves.rs` says why), and each slot whole.
 ///
 /// An update is a slot and a place in a bucket: two cache lines. The directory is written when a bucket splits, which
 /// is seldom.
 #[derive(Debug)]
-pub struct LiveIndex {
+pub struct Shard {
     shared: Shared,
     writer: Mutex<Writer>,
 }
@@ -84,7 +92,7 @@ impl Shared {
     }
 }
 
-impl Default for LiveIndex {
+impl Default for Shard {
     fn default() -> Self {
         let shared = Shared {
             slots: Slots::new(),
@@ -99,13 +107,7 @@ impl Default for LiveIndex {
     }
 }
 
-impl LiveIndex {
-    /// An index without units.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
+impl Shard {
     /// Makes room for `unit`, or changes what filters ask about it.
     pub fn enrol(&self, unit: UnitHandle, traits: UnitTraits) {
         self.writer.lock().enrol(&self.shared, unit, traits);
@@ -130,9 +132,9 @@ impl LiveIndex {
         self.shared.slots.slot(unit)
     }
 
-    /// Asks memory for the slots of `units`, which will be read soon.
-    pub fn ask_for(&self, units: impl Iterator<Item = UnitHandle>) {
-        std::hint::black_box(units.fold(0, |all, unit| all ^ self.shared.slots.touch(unit)));
+    /// Loads a little of the slot of `unit`, which will be read soon.
+    pub(crate) fn touch(&self, unit: UnitHandle) -> u64 {
+        self.shared.slots.touch(unit)
     }
 
     /// How many units have a place.

@@ -4,7 +4,7 @@ use model::{Position, UnitHandle};
 use crate::bucket::{Bucket, NONE, Places, ROWS, lat_lon, position};
 use crate::digest::Digest;
 use crate::directory::{Bounds, FAN, Node, Tree};
-use crate::live::{LiveIndex, Shared};
+use crate::live::{Shard, Shared};
 use crate::moves::{Mark, TooMany};
 use crate::sync::Ordering;
 use crate::units::Units;
@@ -22,7 +22,7 @@ pub struct Sight {
     pub reach: Reach,
 }
 
-impl LiveIndex {
+impl Shard {
     /// Shows `visit` units near a place, the nearest buckets first: every unit that is not surely farther than the bound
     /// when its turn comes, and some that are, each once. The bound starts as `bound_m` and falls to what `visit` gives. `asks_slot` tells for
     /// which units `visit` will ask the slot: memory is asked for those ahead.

@@ -48,6 +48,8 @@ pub const SESSION_DEVICES_MAX: usize = 65_536;
 pub const UNSETTLED_FRAMES_MAX: usize = 256;
 /// Batches that may wait for the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.
 pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
+/// Most shards of live state, each with a writer of its own.
+pub const SHARDS_MAX: usize = 64;
 /// Empty batches whose memory is kept for those to come.
 pub const BATCH_BUFFERS_MAX: usize = 64;
 /// Senders that a UDP listener remembers at once.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use geodesy::{Area, Vantage, Vertex};
 use index::{Change, Fix, LiveIndex, Sight, Slot, UnitTraits};
 use model::{
-    Clock, DeviceHandle, Flags, OrganisationHandle, Position, Status, TimeBasis, Timestamp, UnitHandle, UnitKind,
-    UnitName,
+    Clock, DeviceHandle, Flags, OrganisationHandle, Position, Shards, Status, TimeBasis, Timestamp, UnitHandle,
+    UnitKind, UnitName,
 };
 use proptest::prelude::*;
 use query::{
@@ -53,8 +53,14 @@ struct Fleet {
 impl Fleet {
     /// `units` of `shape`, moved several times, some of them withdrawn, of mixed kinds and ages.
     fn moved(seed: u64, units: usize, shape: Shape) -> Self {
+        Self::in_shards(1, seed, units, shape)
+    }
+
+    /// The same fleet, in so many shards.
+    fn in_shards(shards: usize, seed: u64, units: usize, shape: Shape) -> Self {
         let mut random = Seeded::new(seed);
-        let mut fleet = Self { index: LiveIndex::new(), rows: BTreeMap::new() };
+        let index = LiveIndex::in_shards(Shards::new(shards).unwrap());
+        let mut fleet = Self { index, rows: BTreeMap::new() };
         for number in 0..units as u32 {
             let traits = UnitTraits {
                 kind: UnitKind::ALL[(random.next() % UnitKind::ALL.len() as u64) as usize],
@@ -194,12 +200,12 @@ proptest! {
     /// The index must answer exactly as a scan of the whole fleet does.
     #[test]
     fn nearest_agrees_with_a_full_scan(
-        seed in any::<u64>(), units in 1usize..400, shape in 0usize..5, k in 1usize..30,
+        seed in any::<u64>(), shards in 1usize..4, units in 1usize..400, shape in 0usize..5, k in 1usize..30,
         max_m in prop_oneof![Just(f64::INFINITY), 10.0..5_000_000.0f64], wide in any::<bool>(),
         scope_m in prop::option::of(100.0..100_000.0f64),
     ) {
         let shape = Shape::ALL[shape];
-        let fleet = Fleet::moved(seed, units, shape);
+        let fleet = Fleet::in_shards(shards, seed, units, shape);
         let centre = shape.place(&mut Seeded::new(!seed));
         let mut filter = Filter::new();
         if wide {
@@ -224,11 +230,11 @@ proptest! {
     /// Areas too, page by page.
     #[test]
     fn within_agrees_with_a_full_scan(
-        seed in any::<u64>(), units in 1usize..400, shape in 0usize..4, size in 0.001..3.0f64, circle in any::<bool>(), limit in 1usize..50,
+        seed in any::<u64>(), shards in 1usize..4, units in 1usize..400, shape in 0usize..4, size in 0.001..3.0f64, circle in any::<bool>(), limit in 1usize..50,
         scope_m in prop::option::of(100.0..100_000.0f64),
     ) {
         let shape = Shape::ALL[shape];
-        let fleet = Fleet::moved(seed, units, shape);
+        let fleet = Fleet::in_shards(shards, seed, units, shape);
         let centre = shape.place(&mut Seeded::new(!seed));
         let area = if circle {
             Area::circle(centre, size * 100_000.0).unwrap()
@@ -273,6 +279,24 @@ fn ten_thousand_units_on_one_spot_are_each_found_once() {
     assert!(is_same(&found, &expected));
 }
 
+/// An answer is the same bit for bit, whoever keeps the units.
+#[test]
+fn one_and_three_shards_give_equal_answers() {
+    for (seed, shape) in (0..).zip(Shape::ALL.into_iter().cycle().take(50)) {
+        let [one, three] = [1, 3].map(|shards| Fleet::in_shards(shards, seed, 1_000, shape));
+        let centre = shape.place(&mut Seeded::new(!seed));
+        let ask = NearestAsk::new(centre, Scope::everything()).k(20).unwrap();
+        let nearest =
+            |fleet: &Fleet| query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
+        assert_eq!(nearest(&one), nearest(&three));
+        let ask = WithinAsk::new(Area::circle(centre, 20_000.0).unwrap(), Scope::everything()).limit(50).unwrap();
+        let within =
+            |fleet: &Fleet| query::within(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
+        assert_eq!(within(&one), within(&three));
+        assert_eq!(one.index.located(), three.index.located());
+    }
+}
+
 #[test]
 fn out_of_time_is_an_error_and_never_a_shorter_answer() {
     let fleet = Fleet::moved(7, 2_000, Shape::City);
@@ -287,7 +311,13 @@ fn out_of_time_is_an_error_and_never_a_shorter_answer() {
 
 #[test]
 fn a_reader_sees_every_unit_exactly_once_while_they_move() {
-    let index = LiveIndex::new();
+    [1, 3].into_iter().for_each(sees_every_unit_exactly_once);
+}
+
+/// While each shard has a writer.
+fn sees_every_unit_exactly_once(shards: usize) {
+    let shards = Shards::new(shards).unwrap();
+    let index = LiveIndex::in_shards(shards);
     let place = |random: &mut Seeded, unit| Change::Place {
         unit,
         fix: fix(Shape::City.place(random), 0),
@@ -299,19 +329,20 @@ fn a_reader_sees_every_unit_exactly_once_while_they_move() {
     let all: Vec<_> = (0..units).map(|number| place(&mut random, UnitHandle(number))).collect();
     index.apply(&all);
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            let mut random = Seeded::new(4);
+        let write = |shard: usize| {
+            let mut random = Seeded::new(4 + shard as u64);
             for _ in 0..200 {
                 let changes: Vec<_> = (0..256)
                     .map(|_| {
-                        let unit = UnitHandle((random.next() % u64::from(units)) as u32);
-                        place(&mut random, unit)
+                        let within = (random.next() % u64::from(units / shards.count() as u32)) as u32;
+                        place(&mut random, UnitHandle(within))
                     })
                     .collect();
-                index.apply(&changes);
+                index.shard(shard).apply(&changes);
             }
-        });
-        while !writer.is_finished() {
+        };
+        let writers: Vec<_> = (0..shards.count()).map(|shard| scope.spawn(move || write(shard))).collect();
+        while writers.iter().any(|writer| !writer.is_finished()) {
             let mut seen = vec![0u8; units as usize];
             let visit = |sight: &Sight| {
                 seen[sight.unit.0 as usize] += 1;
