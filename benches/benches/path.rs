@@ -1,7 +1,8 @@
 //! The way of a report from the socket to its slot, stop by stop: the bare socket, decoding and admission, the engine without and
 //! with a journal, and all of it together through a real server. Every stop gets the same reports; rounds are interleaved.
 //!
-//! `PATH_ONLY=<part of a row's name>` runs those rows alone, for a profiler; `PATH_ROUNDS` sets the number of rounds.
+//! `PATH_ONLY=<part of a row's name>` runs those rows alone, for a profiler; `PATH_ROUNDS` sets the number of rounds,
+//! `PATH_SHARDS=1,2` the numbers of shards: the engine's rows are then there once for each.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use bytes::BytesMut;
 use engine::{Engine, Recovery, Retention, Storage, UnknownDevices};
 use ingest::{Admission, Counters, Gaps, Intake, NotSettled, QueueFull, Session, SessionLimits, Setting};
 use journal::FolderDisk;
-use model::{Binding, Clock, DeviceId, Heard, Position, PositionReport, Press, Timestamp, What};
+use model::{Binding, Clock, DeviceId, Heard, Position, PositionReport, Press, Shards, Timestamp, What};
 use prost::Message as _;
 use server::config::{Config, Data, Listen};
 use server::{Server, SystemClock};
@@ -289,10 +290,11 @@ struct Apply {
 }
 
 impl Apply {
-    fn open(folder: Option<tempfile::TempDir>) -> Self {
+    fn open(shards: Shards, folder: Option<tempfile::TempDir>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+        let options = engine::Options { unknown: UnknownDevices::Admit, shards };
         let engine = match &folder {
-            None => Engine::start(clock, UnknownDevices::Admit),
+            None => Engine::start(clock, options),
             Some(folder) => {
                 let storage = Storage {
                     disk: Arc::new(FolderDisk::take(folder.path()).expect("the folder is ours")),
@@ -300,7 +302,7 @@ impl Apply {
                     retention: Retention::default(),
                     on_failure: engine::OnJournalFailure::LiveUnacked,
                 };
-                let opened = Engine::open(clock, UnknownDevices::Admit, &storage, &Recovery::default());
+                let opened = Engine::open(clock, options, &storage, &Recovery::default());
                 opened.expect("the folder is empty")
             }
         };
@@ -350,13 +352,14 @@ struct Whole {
 }
 
 impl Whole {
-    async fn open(folder: Option<tempfile::TempDir>) -> Self {
+    async fn open(shards: Shards, folder: Option<tempfile::TempDir>) -> Self {
         let listen = "muster=tcp://127.0.0.1:0".parse().expect("an address");
         let config = Config {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             grpc: None,
             listen: vec![Listen { address: listen, insecure: false }],
             admit_unknown: true,
+            shards,
             data: folder.as_ref().map_or(Data::Off, |folder| Data::Folder(folder.path().to_owned())),
             ..Config::default()
         };
@@ -406,33 +409,47 @@ struct Lane {
     fleet: Fleet,
     discard: Discard,
     decode: Decode,
-    whole: [Option<Whole>; 2],
-    rates: [Vec<f64>; STOPS.len()],
-    cpu_s: [f64; STOPS.len()],
+    /// Without a journal and with one, for each number of shards.
+    whole: Vec<Option<Whole>>,
+    rows: Vec<Row>,
 }
 
-const STOPS: [&str; 6] = [
-    "socket, received and discarded",
-    "decode and admit",
-    "engine, no journal",
-    "engine, journal",
-    "socket to slot, no journal",
-    "socket to slot, journal",
-];
+/// What was measured at one stop.
+struct Row {
+    name: String,
+    rates: Vec<f64>,
+    cpu_s: f64,
+}
+
+/// Stops before the engine.
+const BEFORE: [&str; 2] = ["socket, received and discarded", "decode and admit"];
+/// Stops in it, for each number of shards.
+const STOPS: [&str; 4] =
+    ["engine, no journal", "engine, journal", "socket to slot, no journal", "socket to slot, journal"];
+
+/// The rows of a table, in order.
+fn names(all: &[Shards]) -> Vec<String> {
+    let of = |shards: &Shards| {
+        let suffix = if all.len() > 1 { format!(", shards: {}", shards.count()) } else { String::new() };
+        STOPS.map(|stop| format!("{stop}{suffix}"))
+    };
+    BEFORE.map(str::to_owned).into_iter().chain(all.iter().flat_map(of)).collect()
+}
+
+/// Whether `PATH_ONLY` has this row.
+fn is_asked_for(only: &str, name: &str, form: Form) -> bool {
+    format!("{name}, {}", form.name()).contains(only)
+}
 
 impl Lane {
-    async fn open(form: Form, engine: &Arc<Engine>) -> Self {
-        let whole = [Some(Whole::open(None).await), Some(Whole::open(Some(folder())).await)];
+    async fn open(form: Form, engine: &Arc<Engine>, all: &[Shards]) -> Self {
+        let mut whole = Vec::new();
+        for shards in all {
+            whole.extend([Some(Whole::open(*shards, None).await), Some(Whole::open(*shards, Some(folder())).await)]);
+        }
         let (discard, decode) = (Discard::open().await, Decode::open(engine));
-        let mut lane = Self {
-            form,
-            fleet: Fleet::new(),
-            discard,
-            decode,
-            whole,
-            rates: Default::default(),
-            cpu_s: [0.0; STOPS.len()],
-        };
+        let rows = names(all).into_iter().map(|name| Row { name, rates: Vec::new(), cpu_s: 0.0 }).collect();
+        let mut lane = Self { form, fleet: Fleet::new(), discard, decode, whole, rows };
         // Names become known and memory is touched before anything is measured.
         let frames = lane.fleet.round(form, Names::New);
         lane.decode.round(&frames);
@@ -442,39 +459,41 @@ impl Lane {
         lane
     }
 
-    async fn round(&mut self, only: &str, apply: &mut [Apply; 2]) {
+    async fn round(&mut self, only: &str, apply: &mut [Apply]) {
         let frames = self.fleet.round(self.form, Names::Known);
-        for (at, stop) in STOPS.into_iter().enumerate() {
-            if !format!("{stop}, {}", self.form.name()).contains(only) {
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            if !is_asked_for(only, &row.name, self.form) {
                 continue;
             }
-            let cost = match at {
-                0 => self.discard.round(&frames).await,
-                1 => self.decode.round(&frames),
-                2 | 3 => apply[at - 2].round(self.form.reports()).await,
+            let in_engine = at.saturating_sub(BEFORE.len());
+            let (shards, stop) = (in_engine / STOPS.len(), in_engine % STOPS.len());
+            let cost = match (at, stop) {
+                (0, _) => self.discard.round(&frames).await,
+                (1, _) => self.decode.round(&frames),
+                (_, 0 | 1) => apply[2 * shards + stop].round(self.form.reports()).await,
                 _ => {
-                    let whole = self.whole[at - 4].take().expect("it is put back");
-                    let (cost, whole) = whole.round(frames.clone()).await;
-                    self.whole[at - 4] = Some(whole);
+                    let place = &mut self.whole[2 * shards + stop - 2];
+                    let (cost, whole) = place.take().expect("it is put back").round(frames.clone()).await;
+                    *place = Some(whole);
                     cost
                 }
             };
-            self.cpu_s[at] += cost.cpu_s;
-            self.rates[at].push(cost.reports_per_s);
+            row.cpu_s += cost.cpu_s;
+            row.rates.push(cost.reports_per_s);
         }
     }
 
     fn print(&mut self, bytes: f64) {
-        let medians = self.rates.each_mut().map(|rates| {
+        let mut socket = None;
+        for (at, Row { name, rates, cpu_s }) in self.rows.iter_mut().enumerate() {
             rates.sort_by(f64::total_cmp);
-            rates.get(rates.len() / 2).copied()
-        });
-        for (at, ((stop, median), rates)) in STOPS.into_iter().zip(medians).zip(&self.rates).enumerate() {
-            let (Some(median), [least, .., most]) = (median, &rates[..]) else { continue };
-            let (ns, cpu) = (1e9 / median, self.cpu_s[at] * 1e9 / (rates.len() * REPORTS) as f64);
-            let share = medians[0].map_or(String::new(), |all| format!("{:.1} %", 100.0 * median / all));
+            let [least, .., most] = rates[..] else { continue };
+            let median = rates[rates.len() / 2];
+            socket = if at == 0 { Some(median) } else { socket };
+            let (ns, cpu) = (1e9 / median, *cpu_s * 1e9 / (rates.len() * REPORTS) as f64);
+            let share = socket.map_or(String::new(), |all| format!("{:.1} %", 100.0 * median / all));
             println!(
-                "| {}, {bytes:.0} B a report | {stop} | {:.2} ({:.2} - {:.2}) | {ns:.0} | {cpu:.0} | {share} |",
+                "| {}, {bytes:.0} B a report | {name} | {:.2} ({:.2} - {:.2}) | {ns:.0} | {cpu:.0} | {share} |",
                 self.form.name(),
                 median / 1e6,
                 least / 1e6,
@@ -484,6 +503,13 @@ impl Lane {
     }
 }
 
+/// The numbers of shards in `PATH_SHARDS`; 1 where it says nothing.
+fn shards() -> Vec<Shards> {
+    let text = std::env::var("PATH_SHARDS").unwrap_or_else(|_| "1".to_owned());
+    let shards = |text: &str| text.trim().parse().ok().and_then(Shards::new);
+    text.split(',').map(|one| shards(one).expect("PATH_SHARDS has numbers from 1 to 64")).collect()
+}
+
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in(".").expect("the current folder takes a folder")
 }
@@ -491,12 +517,13 @@ fn folder() -> tempfile::TempDir {
 async fn measure() {
     let only = std::env::var("PATH_ONLY").unwrap_or_default();
     let rounds = std::env::var("PATH_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
-    let mut apply = [Apply::open(None), Apply::open(Some(folder()))];
+    let all = shards();
+    let open = |shards: &Shards| [Apply::open(*shards, None), Apply::open(*shards, Some(folder()))];
+    let mut apply: Vec<_> = all.iter().flat_map(open).collect();
     let mut lanes = Vec::new();
-    for form in
-        Form::ALL.into_iter().filter(|form| STOPS.iter().any(|stop| format!("{stop}, {}", form.name()).contains(&only)))
-    {
-        lanes.push(Lane::open(form, &apply[0].engine).await);
+    let is_asked = |form: &Form| names(&all).iter().any(|name| is_asked_for(&only, name, *form));
+    for form in Form::ALL.into_iter().filter(is_asked) {
+        lanes.push(Lane::open(form, &apply[0].engine, &all).await);
     }
     for _ in 0..rounds {
         for lane in &mut lanes {

@@ -71,7 +71,7 @@ impl Counters {
         self.contacts.load(Ordering::Relaxed)
     }
 
-    /// Batches applied.
+    /// Batches applied; each part of one that was parted for several shards.
     #[must_use]
     pub fn batches(&self) -> u64 {
         self.batches.load(Ordering::Relaxed)

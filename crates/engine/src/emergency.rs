@@ -6,7 +6,7 @@ use model::{DeviceId, Position, Press, Timestamp, UnitName, limits};
 use parking_lot::Mutex;
 
 use crate::pending::Pending;
-use crate::state::State;
+use crate::state::{Located, PlacedBy, State};
 
 /// A pressed emergency button, as long as nobody cleared it. It belongs to the device that was
 /// pressed and shows that device's last fix, never a fused one.
@@ -48,10 +48,23 @@ impl Emergency {
 /// The emergencies that are not cleared. Repeated bits are one emergency.
 #[derive(Debug, Default)]
 pub struct Emergencies {
-    active: Mutex<BTreeMap<DeviceId, Emergency>>,
+    active: Mutex<BTreeMap<DeviceId, Active>>,
     count: AtomicUsize,
     numbers: AtomicU64,
     overflowed: AtomicU64,
+}
+
+/// What rings, and where its place comes from: shards tell of the places of one name, each in its own time.
+#[derive(Debug)]
+struct Active {
+    emergency: Emergency,
+    placed_by: PlacedBy,
+}
+
+impl Active {
+    const fn of(emergency: Emergency) -> Self {
+        Self { emergency, placed_by: PlacedBy::Press }
+    }
 }
 
 impl Emergencies {
@@ -59,7 +72,8 @@ impl Emergencies {
     pub(crate) fn of(state: &State) -> Self {
         let all: BTreeMap<_, _> = state
             .ringing()
-            .map(|ringing| (ringing.press.device.clone(), Emergency::of(ringing.number, ringing.press.clone())))
+            .map(|ringing| Emergency::of(ringing.number, ringing.press.clone()))
+            .map(|emergency| (emergency.device.clone(), Active::of(emergency)))
             .collect();
         Self {
             count: AtomicUsize::new(all.len()),
@@ -73,7 +87,7 @@ impl Emergencies {
     pub(crate) fn ring(&self, press: Press, pending: &Pending) -> bool {
         let mut active = self.active.lock();
         if let Some(known) = active.get_mut(&press.device) {
-            known.repeated_at = known.repeated_at.max(press.received_at);
+            known.emergency.repeated_at = known.emergency.repeated_at.max(press.received_at);
             return false;
         }
         if active.len() >= limits::EMERGENCIES_MAX {
@@ -83,25 +97,23 @@ impl Emergencies {
         }
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         pending.push(Entry::Press { number, press: press.clone() });
-        active.insert(press.device.clone(), Emergency::of(number, press));
+        active.insert(press.device.clone(), Active::of(Emergency::of(number, press)));
         self.count.store(active.len(), Ordering::Release);
         true
     }
 
-    /// Gives the device's emergency, if there is one, its newest fix. Free when nothing rings.
-    pub fn locate(&self, device: &DeviceId, place: (Position, Timestamp)) {
-        if self.count.load(Ordering::Acquire) == 0 {
-            return;
-        }
-        if let Some(emergency) = self.active.lock().get_mut(device) {
-            emergency.place = Some(place);
+    /// Gives the device's emergency, if there is one, its newest fix, unless it has one of a newer number of the device.
+    pub(crate) fn locate(&self, located: &Located) {
+        let mut active = self.active.lock();
+        if let Some(active) = active.get_mut(&located.device).filter(|active| active.placed_by <= located.by) {
+            (active.emergency.place, active.placed_by) = (located.place, located.by);
         }
     }
 
     /// All that ring now, oldest first.
     #[must_use]
     pub(crate) fn active(&self) -> Vec<Emergency> {
-        let mut all: Vec<_> = self.active.lock().values().cloned().collect();
+        let mut all: Vec<_> = self.active.lock().values().map(|active| active.emergency.clone()).collect();
         all.sort_by_key(|emergency| emergency.number);
         all
     }
@@ -112,7 +124,8 @@ impl Emergencies {
             return Vec::new();
         }
         let active = self.active.lock();
-        let near = active.values().filter(|emergency| emergency.place.is_some_and(|(place, _)| is_near(place)));
+        let all = active.values().map(|active| &active.emergency);
+        let near = all.filter(|emergency| emergency.place.is_some_and(|(place, _)| is_near(place)));
         near.map(|emergency| emergency.device.clone()).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The only place where live state changes. One writer thread applies batches; readers ask [`Live`].
+//! The only place where live state changes. A writer thread for each shard applies batches; readers ask [`Live`].
 
 mod broken;
 mod buffers;
@@ -18,10 +18,10 @@ mod writer;
 pub use compact::Retention;
 pub use emergency::{Emergencies, Emergency};
 pub use live::{Live, Page, UnitView};
-pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover};
+pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover, recover_in};
 pub use roster::{Look, Roster, RosterError};
 pub use settle::{Settlement, Unsettled};
-pub use state::{Effect, State};
+pub use state::{Effect, Located, PlacedBy, State};
 pub use writer::Full;
 
 use std::sync::Arc;
@@ -29,10 +29,11 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use journal::{LocalLog, Log, Status};
-use model::{Binding, Clock, DeviceId, Disk, Heard, Press, Unit, UnitName};
+use model::{Binding, Clock, DeviceId, Disk, Heard, Press, Shards, Unit, UnitHandle, UnitName};
 use parking_lot::Mutex;
 use roster::Taken;
 use settle::Settler;
+use state::Part;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use writer::{Message, Writer};
@@ -46,6 +47,21 @@ pub enum UnknownDevices {
     Refuse,
     /// Make a unit of its name. For demo and loopback.
     Admit,
+}
+
+/// How an engine runs; [`UnknownDevices`] alone stands for one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Devices that no unit carries.
+    pub unknown: UnknownDevices,
+    /// Writers, each of its own part of the units.
+    pub shards: Shards,
+}
+
+impl From<UnknownDevices> for Options {
+    fn from(unknown: UnknownDevices) -> Self {
+        Self { unknown, shards: Shards::ONE }
+    }
 }
 
 /// What to do with reports once the journal has failed. Acknowledgements stop either way.
@@ -74,25 +90,26 @@ pub struct Storage {
 /// The running engine.
 pub struct Engine {
     live: Arc<Live>,
-    unknown: UnknownDevices,
-    queue: mpsc::Sender<Message>,
+    options: Options,
+    /// By shard.
+    queues: Vec<mpsc::Sender<Message>>,
     log: Option<Arc<LocalLog>>,
     threads: Mutex<Threads>,
 }
 
-/// The writer, and the maker of snapshots with what keeps it running.
+/// The writers, and the maker of snapshots with what keeps it running.
 #[derive(Default)]
 struct Threads {
-    writer: Option<JoinHandle<()>>,
+    writers: Vec<JoinHandle<Writer>>,
     compactor: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Engine {
     /// Starts an engine that stores nothing: a batch is settled when it is applied.
     #[must_use]
-    pub fn start(clock: Arc<dyn Clock>, unknown: UnknownDevices) -> Self {
-        let queue = mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX);
-        Self::run(State::default(), clock, unknown, None, queue)
+    pub fn start(clock: Arc<dyn Clock>, options: impl Into<Options>) -> Self {
+        let options = options.into();
+        Self::run(State::default(), clock, options, None, queues(options.shards))
     }
 
     /// Rebuilds what `storage` holds, then starts. Takes a while: `progress` says how far it is.
@@ -101,31 +118,35 @@ impl Engine {
     /// [`RecoveryError`] names file and offset; nothing was changed.
     pub fn open(
         clock: Arc<dyn Clock>,
-        unknown: UnknownDevices,
+        options: impl Into<Options>,
         storage: &Storage,
         progress: &Recovery,
     ) -> Result<Self, RecoveryError> {
+        let options = options.into();
         let Recovered { state, segments, snapshot } = recover(&storage.disk, &clock, progress)?;
-        let settler = Arc::new(Settler::default());
+        let settler = Arc::new(Settler::of(options.shards));
         settler.progress(journal::Progress::Synced(segments.next().before()));
-        let queue = mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX);
+        let queues = queues(options.shards);
         // A writer that holds the log must not keep its own queue open.
-        let (listener, writer) = (Arc::clone(&settler), queue.0.downgrade());
+        let writers: Vec<_> = queues.iter().map(|(queue, _)| queue.downgrade()).collect();
+        let listener = Arc::clone(&settler);
         let listener = move |progress: journal::Progress| {
             let failed = if let journal::Progress::Failed(reason) = &progress { Some(reason.clone()) } else { None };
             listener.progress(progress);
             if let Some(reason) = failed {
                 error!(%reason, "THE JOURNAL HAS FAILED: nothing is acknowledged any more. Mend the disk and restart.");
-                // With a full queue, or at its end, the writer will look anyway.
-                let _ = writer.upgrade().map(|queue| queue.try_send(Message::Wake));
+                for queue in writers.iter().filter_map(mpsc::WeakSender::upgrade) {
+                    // With a full queue, or at its end, the writer will look anyway.
+                    let _ = queue.try_send(Message::Wake);
+                }
             }
         };
-        let (disk, options) = (Arc::clone(&storage.disk), storage.options.clone());
-        let log = Arc::new(LocalLog::start(segments, disk, options, Box::new(listener)));
+        let disk = Arc::clone(&storage.disk);
+        let log = Arc::new(LocalLog::start(segments, disk, storage.options.clone(), Box::new(listener)));
         let compactor = Compactor::new(Arc::clone(&log), Arc::clone(&storage.disk), storage.retention, snapshot);
         let written =
             writer::Storage { log: Arc::clone(&log) as Arc<dyn Log>, settler, on_failure: storage.on_failure };
-        let engine = Self { log: Some(log), ..Self::run(state, clock, unknown, Some(written), queue) };
+        let engine = Self { log: Some(log), ..Self::run(state, clock, options, Some(written), queues) };
         let (running, stopped) = channel();
         let compacting = spawn("muster-snapshot", move || compactor.run(&stopped));
         engine.threads.lock().compactor = Some((running, compacting));
@@ -135,14 +156,19 @@ impl Engine {
     fn run(
         state: State,
         clock: Arc<dyn Clock>,
-        unknown: UnknownDevices,
+        options: Options,
         storage: Option<writer::Storage>,
-        (queue, messages): (mpsc::Sender<Message>, mpsc::Receiver<Message>),
+        channels: Vec<(mpsc::Sender<Message>, mpsc::Receiver<Message>)>,
     ) -> Self {
-        let live = Arc::new(Live::of(&state, clock));
-        let writer = Writer::new(Arc::clone(&live), storage, state);
-        let writer = Some(spawn("muster-writer", move || writer.run(messages)));
-        Self { live, unknown, queue, log: None, threads: Mutex::new(Threads { writer, compactor: None }) }
+        let live = Arc::new(Live::of(&state, clock, options.shards));
+        let (queues, messages): (_, Vec<_>) = channels.into_iter().unzip();
+        let parts = Part::all_of(state, options.shards).into_iter().zip(messages).enumerate();
+        let writers = parts.map(|(shard, (part, messages))| {
+            let writer = Writer::new(Arc::clone(&live), storage.clone(), shard, part);
+            spawn("muster-writer", move || writer.run(messages))
+        });
+        let threads = Threads { writers: writers.collect(), compactor: None };
+        Self { live, options, queues, log: None, threads: Mutex::new(threads) }
     }
 
     /// What readers ask.
@@ -157,7 +183,13 @@ impl Engine {
         self.log.as_ref()
     }
 
-    /// Whether the thread that changes live state has ended by a fault of ours: what is shown only grows old.
+    /// Into how many shards live state is cut.
+    #[must_use]
+    pub const fn shards(&self) -> Shards {
+        self.options.shards
+    }
+
+    /// Whether a thread that changes live state has ended by a fault of ours: what is shown only grows old.
     #[must_use]
     pub fn has_broken(&self) -> bool {
         self.live.broken.is_told()
@@ -183,7 +215,7 @@ impl Engine {
     #[must_use]
     pub fn resolve(&self, device: &DeviceId) -> Option<Binding> {
         let known = self.live.roster.binding(device);
-        if known.is_some() || self.unknown == UnknownDevices::Refuse {
+        if known.is_some() || self.options.unknown == UnknownDevices::Refuse {
             return known;
         }
         let name = UnitName::new(device.as_str()).expect("a device name is a unit name: the same rule checks both");
@@ -215,17 +247,17 @@ impl Engine {
     }
 
     fn put(&self, unit: Unit, devices: &[DeviceId], taken: Taken) -> Result<(), RosterError> {
-        self.live.roster.enrol(unit, devices, taken, &self.live.pending, &self.live.index)?;
-        self.wake();
+        let unit = self.live.roster.enrol(unit, devices, taken, &self.live.pending, &self.live.index)?;
+        self.wake(unit);
         Ok(())
     }
 
     /// Takes a unit off the map; its devices are unknown from then on. `false` when there is none of that name. Stored as
     /// [`Self::enrol`] is.
     pub fn retire(&self, name: &UnitName) -> bool {
-        let is_known = self.live.roster.remove(name, &self.live.pending).is_some();
-        self.wake();
-        is_known
+        let known = self.live.roster.remove(name, &self.live.pending);
+        known.into_iter().for_each(|unit| self.wake(unit));
+        known.is_some()
     }
 
     /// An emergency button: rings at once, whatever the queue holds and whoever the device is.
@@ -233,13 +265,14 @@ impl Engine {
         let device = press.device.clone();
         if self.live.emergencies.ring(press, &self.live.pending) {
             info!(%device, "Emergency raised.");
-            self.wake();
+            // Any shard may have the device.
+            self.queues.iter().for_each(wake);
         }
     }
 
-    /// Lets the writer look at what is pending. With a full queue it will look anyway.
-    fn wake(&self) {
-        let _ = self.queue.try_send(Message::Wake);
+    /// Lets the writer that has `unit` look at what is pending.
+    fn wake(&self, unit: UnitHandle) {
+        wake(&self.queues[self.options.shards.of(unit)]);
     }
 
     /// An empty batch with the memory of one that was applied before, if there is any.
@@ -253,9 +286,18 @@ impl Engine {
     /// # Errors
     /// [`Unsettled::Stopped`] when the engine is stopped.
     pub async fn submit(&self, batch: Vec<Heard>) -> Result<Settlement, Unsettled> {
-        let (message, settlement) = writer::batch(batch);
-        self.queue.send(message).await.map_err(|_| Unsettled::Stopped)?;
-        Ok(settlement)
+        if let [queue] = &*self.queues {
+            let (message, settlement) = writer::batch(batch);
+            queue.send(message).await.map_err(|_| Unsettled::Stopped)?;
+            return Ok(settlement);
+        }
+        let parts = self.parts(batch);
+        let mut permits = Vec::with_capacity(parts.len());
+        // Room for all parts before the first leaves: a caller that gives up waiting has handed over nothing.
+        for (shard, _) in &parts {
+            permits.push(self.queues[*shard].reserve().await.map_err(|_| Unsettled::Stopped)?);
+        }
+        Ok(send(permits.into_iter().zip(parts)))
     }
 
     /// Hands over a batch if there is room now.
@@ -263,27 +305,74 @@ impl Engine {
     /// # Errors
     /// [`Full`] when there is none, or when the engine is stopped.
     pub fn try_submit(&self, batch: Vec<Heard>) -> Result<Settlement, Full> {
-        let (message, settlement) = writer::batch(batch);
-        self.queue.try_send(message).map_err(|_| Full)?;
-        Ok(settlement)
+        if let [queue] = &*self.queues {
+            let (message, settlement) = writer::batch(batch);
+            queue.try_send(message).map_err(|_| Full)?;
+            return Ok(settlement);
+        }
+        let parts = self.parts(batch);
+        let permits = parts.iter().map(|(shard, _)| self.queues[*shard].try_reserve());
+        let permits = permits.collect::<Result<Vec<_>, _>>().map_err(|_| Full)?;
+        Ok(send(permits.into_iter().zip(parts)))
+    }
+
+    /// Parts a batch by shard, on the thread of whoever hands it over. An empty one is for every shard: it is settled when each has
+    /// applied the changes before it.
+    fn parts(&self, batch: Vec<Heard>) -> Vec<(usize, Vec<Heard>)> {
+        let shards = self.options.shards;
+        let mut parts: Vec<_> = (0..shards.count()).map(|shard| (shard, Vec::new())).collect();
+        let Some(first) = batch.first().map(|heard| shards.of(heard.binding.unit)) else { return parts };
+        if batch.iter().all(|heard| shards.of(heard.binding.unit) == first) {
+            return vec![(first, batch)];
+        }
+        parts.iter_mut().for_each(|(_, part)| *part = self.buffer());
+        batch.iter().for_each(|heard| parts[shards.of(heard.binding.unit)].1.push(*heard));
+        self.live.buffers.give(batch);
+        parts.retain(|(_, part)| !part.is_empty());
+        parts
     }
 
     /// Applies and stores what is in the queue and stops. What comes later is not settled.
     pub async fn stop(&self) {
-        let _ = self.queue.send(Message::Stop).await;
-        let Threads { writer, compactor } = std::mem::take(&mut *self.threads.lock());
+        for queue in &self.queues {
+            let _ = queue.send(Message::Stop).await;
+        }
+        let Threads { writers, compactor } = std::mem::take(&mut *self.threads.lock());
         let ended = tokio::task::spawn_blocking(move || {
-            let writer = writer.map_or(Ok(()), JoinHandle::join);
+            // All of them, before the journal ends and the first of them says how it ended.
+            let writers: Vec<_> = writers.into_iter().map(JoinHandle::join).collect();
+            let writers: Vec<_> = writers.into_iter().map(|writer| writer.map(Writer::end)).collect();
+            let writers: Result<(), _> = writers.into_iter().collect();
             let compactor = compactor.map_or(Ok(()), |(running, thread)| {
                 drop(running);
                 thread.join()
             });
-            writer.and(compactor)
+            writers.and(compactor)
         });
         assert!(matches!(ended.await, Ok(Ok(()))), "the engine's threads end without a panic");
     }
 }
 
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+/// A queue for each shard.
+fn queues(shards: Shards) -> Vec<(mpsc::Sender<Message>, mpsc::Receiver<Message>)> {
+    (0..shards.count()).map(|_| mpsc::channel(model::limits::ENGINE_QUEUE_BATCHES_MAX)).collect()
+}
+
+/// With a full queue its writer will look anyway.
+fn wake(queue: &mpsc::Sender<Message>) {
+    let _ = queue.try_send(Message::Wake);
+}
+
+/// Sends each part where there is room for it.
+fn send<'a>(parts: impl Iterator<Item = (mpsc::Permit<'a, Message>, (usize, Vec<Heard>))>) -> Settlement {
+    let settlements = parts.map(|(room, (_, part))| {
+        let (message, settlement) = writer::batch(part);
+        room.send(message);
+        settlement
+    });
+    settlements.reduce(Settlement::and).expect("a batch has a part")
+}
+
+fn spawn<T: Send + 'static>(name: &str, body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     std::thread::Builder::new().name(name.to_owned()).spawn(body).expect("a thread of the engine starts")
 }

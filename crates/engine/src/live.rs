@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use index::{Change, LiveIndex, Slot};
-use model::{Binding, Clock, Position, Timestamp, Unit, UnitHandle, UnitName};
+use model::{Binding, Clock, Position, Shards, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Scope, Within, WithinAsk};
 
 use crate::broken::Broken;
@@ -46,9 +46,9 @@ pub struct Page {
 
 impl Live {
     /// What `state` says, for readers.
-    pub(crate) fn of(state: &State, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn of(state: &State, clock: Arc<dyn Clock>, shards: Shards) -> Self {
         let (roster, traits) = Roster::of(state);
-        let index = LiveIndex::new();
+        let index = LiveIndex::in_shards(shards);
         let mut changes = Vec::new();
         let mut known: Vec<_> = state.units().map(|(_, unit)| Some(unit)).collect();
         for (unit, traits) in traits {
@@ -63,7 +63,7 @@ impl Live {
             });
         }
         index.apply(&changes);
-        let (emergencies, counters, pending) = (Emergencies::of(state), Counters::default(), Pending::default());
+        let (emergencies, counters, pending) = (Emergencies::of(state), Counters::default(), Pending::of(shards));
         Self {
             index,
             roster,

@@ -124,7 +124,7 @@ impl Roster {
         )
     }
 
-    /// Adds or changes a unit and gives it `devices` on top of those that it carries. All or nothing; the change is on its way to
+    /// Adds or changes a unit and gives it `devices` on top of those that it carries; gives its number. All or nothing; the change is on its way to
     /// the journal and in the index before anyone finds a new device.
     ///
     /// # Errors
@@ -136,7 +136,7 @@ impl Roster {
         taken: Taken,
         pending: &Pending,
         index: &LiveIndex,
-    ) -> Result<(), RosterError> {
+    ) -> Result<UnitHandle, RosterError> {
         let _changing = self.changing.lock();
         let mut tables = self.tables.write();
         let known = tables.units_by_name.get(&unit.name).copied();
@@ -170,7 +170,7 @@ impl Roster {
             // After the new bindings: who reads the new number finds them.
             self.generation.fetch_add(1, Ordering::Release);
         }
-        Ok(())
+        Ok(handle)
     }
 
     fn check(

@@ -4,6 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use journal::{Progress, Sequence};
+use model::Shards;
+use model::limits::SHARDS_MAX;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -14,9 +16,9 @@ pub enum Unsettled {
     /// The engine was stopped.
     #[error("the engine is stopped")]
     Stopped,
-    /// The journal has no room. Nothing of the batch was taken, or of one larger than a quarter of a segment perhaps an earlier part:
-    /// it may be sent again later, what is known already counts as a duplicate.
-    #[error("{reason}; nothing was taken, or of a large batch only an earlier part: send it again later")]
+    /// The journal has no room. Nothing of the batch was taken, or only a part of it, when it was larger than a quarter of a segment or
+    /// was for several shards: it may be sent again later, what is known already counts as a duplicate.
+    #[error("{reason}; nothing was taken, or only a part: send it again later")]
     Full {
         /// What the system says.
         reason: String,
@@ -26,21 +28,52 @@ pub enum Unsettled {
     Failed {
         /// What the system says.
         reason: String,
-        /// Whether it is on the map all the same.
+        /// Whether it, or a part of it, is on the map all the same.
         is_applied: bool,
     },
 }
 
 /// Ends when everything of a batch is settled: applied and on stable storage. With an error it never will be.
 #[derive(Debug)]
-pub struct Settlement(oneshot::Receiver<Result<(), Unsettled>>);
+pub struct Settlement {
+    part: Settled,
+    /// Parts in other shards, which are looked at after this one.
+    others: Vec<Settled>,
+    /// Of the parts before this one, if there were any.
+    outcome: Option<Result<(), Unsettled>>,
+}
 
 pub(crate) type Settle = oneshot::Sender<Result<(), Unsettled>>;
+type Settled = oneshot::Receiver<Result<(), Unsettled>>;
 
 impl Settlement {
     pub(crate) fn pair() -> (Settle, Self) {
-        let (settle, settled) = oneshot::channel();
-        (settle, Self(settled))
+        let (settle, part) = oneshot::channel();
+        (settle, Self { part, others: Vec::new(), outcome: None })
+    }
+
+    /// Ends with both.
+    pub(crate) fn and(mut self, other: Self) -> Self {
+        self.others.push(other.part);
+        self.others.extend(other.others);
+        self
+    }
+}
+
+/// Of two parts: what one of them was denied, the batch was denied.
+fn both(one: Result<(), Unsettled>, other: Result<(), Unsettled>) -> Result<(), Unsettled> {
+    let is_on_the_map = |part: &Result<(), Unsettled>| match part {
+        Ok(()) => true,
+        Err(Unsettled::Failed { is_applied, .. }) => *is_applied,
+        Err(_) => false,
+    };
+    let is_applied = is_on_the_map(&one) || is_on_the_map(&other);
+    match (one, other) {
+        (Ok(()), Ok(())) => Ok(()),
+        (Err(Unsettled::Failed { reason, .. }), _) | (_, Err(Unsettled::Failed { reason, .. })) => {
+            Err(Unsettled::Failed { reason, is_applied })
+        }
+        (Err(error), _) | (_, Err(error)) => Err(error),
     }
 }
 
@@ -48,7 +81,16 @@ impl Future for Settlement {
     type Output = Result<(), Unsettled>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context).map(|settled| settled.unwrap_or(Err(Unsettled::Stopped)))
+        loop {
+            let Poll::Ready(settled) = Pin::new(&mut self.part).poll(context) else { return Poll::Pending };
+            let settled = settled.unwrap_or(Err(Unsettled::Stopped));
+            let outcome = match self.outcome.take() {
+                None => settled,
+                Some(before) => both(before, settled),
+            };
+            let Some(next) = self.others.pop() else { return Poll::Ready(outcome) };
+            (self.part, self.outcome) = (next, Some(outcome));
+        }
     }
 }
 
@@ -60,10 +102,18 @@ pub(crate) struct Settler(Mutex<Waiting>);
 struct Waiting {
     synced: Sequence,
     failed: Option<String>,
+    /// By their last entry.
     batches: VecDeque<(Sequence, Settle)>,
+    /// Shards that have not shown yet what a failure means for them, one bit each.
+    silent: u64,
 }
 
 impl Settler {
+    /// For so many shards.
+    pub(crate) fn of(shards: Shards) -> Self {
+        Self(Mutex::new(Waiting { silent: u64::MAX >> (SHARDS_MAX - shards.count()), ..Waiting::default() }))
+    }
+
     /// Settles a batch once everything up to `last` is on stable storage; after a failure with [`Self::refuse`].
     pub(crate) fn wait(&self, last: Sequence, settle: Settle) {
         let mut waiting = self.0.lock();
@@ -71,7 +121,9 @@ impl Settler {
             // Nobody may wait for it any more, here and below.
             let _ = settle.send(Ok(()));
         } else {
-            waiting.batches.push_back((last, settle));
+            // Writers append one after the other, and come here as they have applied what they appended.
+            let at = waiting.batches.partition_point(|(before, _)| *before <= last);
+            waiting.batches.insert(at, (last, settle));
         }
     }
 
@@ -95,9 +147,14 @@ impl Settler {
         waiting.failed.as_ref().map(|_| waiting.synced)
     }
 
-    /// After a failure: ends the wait of all batches. The map must say by now what is not stored.
-    pub(crate) fn refuse(&self) {
+    /// The map says by now what of `shard` is not stored, or its writer has ended. After a failure the wait of all batches ends when
+    /// this was said of all shards.
+    pub(crate) fn refuse(&self, shard: usize) {
         let mut waiting = self.0.lock();
+        waiting.silent &= !(1 << shard);
+        if waiting.silent != 0 {
+            return;
+        }
         let Some(reason) = waiting.failed.clone() else { return };
         for (_, settle) in waiting.batches.drain(..) {
             let _ = settle.send(Err(Unsettled::Failed { reason: reason.clone(), is_applied: true }));
@@ -105,12 +162,18 @@ impl Settler {
     }
 }
 
+const _: () = assert!(SHARDS_MAX == u64::BITS as usize);
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn now(settlement: &mut Settlement) -> Option<Result<(), Unsettled>> {
-        settlement.0.try_recv().ok()
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        match Pin::new(settlement).poll(context) {
+            Poll::Ready(settled) => Some(settled),
+            Poll::Pending => None,
+        }
     }
 
     #[test]
@@ -133,9 +196,43 @@ mod tests {
         assert_eq!(now(&mut settlement), Some(Ok(())));
     }
 
+    /// A later batch of one shard once could come here before an earlier one of another.
+    #[test]
+    fn batches_of_several_shards_are_settled_in_the_order_of_the_journal() {
+        let settler = Settler::default();
+        let [(late, mut second), (early, mut first)] = [Settlement::pair(), Settlement::pair()];
+        settler.wait(Sequence(9), late);
+        settler.wait(Sequence(5), early);
+        settler.progress(Progress::Synced(Sequence(5)));
+        assert_eq!((now(&mut first), now(&mut second)), (Some(Ok(())), None));
+    }
+
+    #[test]
+    fn a_batch_of_two_parts_is_settled_with_both_and_denied_with_either() {
+        let full = || Err(Unsettled::Full { reason: "full".into() });
+        let failed = |is_applied| Err(Unsettled::Failed { reason: "EIO".into(), is_applied });
+        let cases = [
+            (Ok(()), Ok(()), Ok(())),
+            (Ok(()), full(), full()),
+            (full(), Ok(()), full()),
+            (failed(false), failed(false), failed(false)),
+            (failed(false), failed(true), failed(true)),
+            (Ok(()), failed(false), failed(true)),
+            (full(), failed(false), failed(false)),
+        ];
+        for (one, other, expected) in cases {
+            let [(settle_one, first), (settle_other, second)] = [Settlement::pair(), Settlement::pair()];
+            let mut settlement = first.and(second);
+            settle_other.send(other).expect("it is waited for");
+            assert_eq!(now(&mut settlement), None, "one is open");
+            settle_one.send(one).expect("it is waited for");
+            assert_eq!(now(&mut settlement), Some(expected));
+        }
+    }
+
     #[test]
     fn after_a_failure_nothing_is_settled_any_more() {
-        let settler = Settler::default();
+        let settler = Settler::of(Shards::new(2).expect("there may be two"));
         let pairs = || Settlement::pair();
         let ((before, mut waiting), (after, mut late)) = (pairs(), pairs());
         settler.wait(Sequence(1), before);
@@ -143,7 +240,9 @@ mod tests {
         settler.wait(Sequence(2), after);
         assert_eq!((now(&mut waiting), now(&mut late)), (None, None), "the map is told first");
         assert_eq!(settler.failed_after(), Some(Sequence(0)));
-        settler.refuse();
+        settler.refuse(1);
+        assert_eq!((now(&mut waiting), now(&mut late)), (None, None), "of all its shards");
+        settler.refuse(0);
         let failed = Some(Err(Unsettled::Failed { reason: "EIO".into(), is_applied: true }));
         assert_eq!((now(&mut waiting), now(&mut late)), (failed.clone(), failed));
     }

@@ -13,6 +13,10 @@ use model::{
 use crate::fusion::takes_over;
 use crate::rules::{DeviceState, Judged, Outcome, is_before_the_clock_was_set};
 
+mod part;
+
+pub(crate) use part::Part;
+
 /// The layout of a laid state. Another number is another version of Muster.
 const LAYOUT: u8 = 1;
 
@@ -82,6 +86,43 @@ pub(crate) struct Ringing {
     pub(crate) number: u64,
     /// `place` follows the device.
     pub(crate) press: Press,
+    placed_by: PlacedBy,
+}
+
+/// Where the place of what rings comes from; what is greater is newer. A device's name has a higher number each time a unit takes it up,
+/// and is not heard by an older one any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum PlacedBy {
+    /// The press itself, or what was known when the shards were cut.
+    #[default]
+    Press,
+    /// What its device had said before, if it had.
+    Before(DeviceHandle),
+    /// What its device said afterwards.
+    After(DeviceHandle),
+}
+
+impl PlacedBy {
+    /// The same with the numbers that stand in `devices`.
+    fn renumbered(self, devices: &[DeviceHandle]) -> Self {
+        let number = |device: DeviceHandle| devices[device.0 as usize];
+        match self {
+            Self::Press => self,
+            Self::Before(device) => Self::Before(number(device)),
+            Self::After(device) => Self::After(number(device)),
+        }
+    }
+}
+
+/// A device that rings, and its newest place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Located {
+    /// Its name.
+    pub device: DeviceId,
+    /// Where, and when that was true; `None` when that is not known.
+    pub place: Option<(Position, Timestamp)>,
+    /// Who says so.
+    pub by: PlacedBy,
 }
 
 /// What an entry changed.
@@ -92,7 +133,7 @@ pub struct Effect {
     /// What changes on the map.
     pub change: Option<Change>,
     /// A device that rings is now here.
-    pub located: Option<(DeviceId, (Position, Timestamp))>,
+    pub located: Option<Located>,
 }
 
 impl State {
@@ -224,12 +265,13 @@ impl State {
         if self.presses.contains_key(&press.device) {
             return Effect::default();
         }
-        let device = self.names.numbers.get(&press.device);
+        let device = self.names.numbers.get(&press.device).copied();
         let before = device.and_then(|number| self.devices[number.0 as usize].rules.last_place());
+        let placed_by = device.map_or(PlacedBy::Press, PlacedBy::Before);
         let place = [press.place, before].into_iter().flatten().max_by_key(|(_, time)| *time);
         let press = Press { place, ..press.clone() };
-        let located = place.map(|place| (press.device.clone(), place));
-        self.presses.insert(press.device.clone(), Ringing { number, press });
+        let located = Some(Located { device: press.device.clone(), place, by: placed_by });
+        self.presses.insert(press.device.clone(), Ringing { number, press, placed_by });
         Effect { located, ..Effect::default() }
     }
 
@@ -252,6 +294,8 @@ impl State {
         let (unit, received) = (heard.binding.unit, heard.received);
         let kind = self.unit_mut(unit).kind;
         let device = self.device_mut(heard.binding.device);
+        // Known from its enrolment, unless that was damaged in the log.
+        device.unit = unit;
         let judged = device.rules.judge(report, received, kind);
         let outcome = Some(judged.outcome);
         let mut located = None;
@@ -269,14 +313,11 @@ impl State {
         Effect { outcome, change: Some(change), located }
     }
 
-    fn locate(
-        &mut self,
-        device: DeviceHandle,
-        place: (Position, Timestamp),
-    ) -> Option<(DeviceId, (Position, Timestamp))> {
+    fn locate(&mut self, device: DeviceHandle, place: (Position, Timestamp)) -> Option<Located> {
         let name = self.names.devices[device.0 as usize].as_ref()?;
-        self.presses.get_mut(name)?.press.place = Some(place);
-        Some((name.clone(), place))
+        let (ringing, by) = (self.presses.get_mut(name)?, PlacedBy::After(device));
+        (ringing.press.place, ringing.placed_by) = (Some(place), by);
+        Some(Located { device: name.clone(), place: Some(place), by })
     }
 
     fn place(
@@ -340,7 +381,7 @@ impl State {
         }
         to.varint(self.last_press);
         to.varint(self.presses.len() as u64);
-        for Ringing { number, press } in self.presses.values() {
+        for Ringing { number, press, .. } in self.presses.values() {
             to.varint(*number);
             journal::lay_press(&mut to, press);
         }
@@ -374,7 +415,7 @@ impl State {
         state.last_press = from.varint("last press")?;
         for _ in 0..from.number("presses")? {
             let (number, press) = (from.varint("number")?, journal::read_press(&mut from)?);
-            state.presses.insert(press.device.clone(), Ringing { number, press });
+            state.presses.insert(press.device.clone(), Ringing { number, press, placed_by: PlacedBy::Press });
         }
         if from.left() == 0 { Ok(state) } else { Err(Malformed { field: "end of the state" }) }
     }

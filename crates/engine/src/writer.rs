@@ -12,7 +12,7 @@ use crate::live::Live;
 use crate::pending::fitting;
 use crate::rules::Outcome;
 use crate::settle::{Settle, Settlement, Settler, Unsettled};
-use crate::state::{AHEAD, State};
+use crate::state::{AHEAD, Part};
 
 /// Messages taken from the queue at once.
 const MESSAGES_AT_ONCE: usize = 64;
@@ -36,20 +36,22 @@ pub(crate) fn batch(heard: Vec<Heard>) -> (Message, Settlement) {
     (Message::Batch(heard, settle), settlement)
 }
 
-/// Where the writer puts entries before it applies them.
+/// Where writers put entries before they apply them.
+#[derive(Clone)]
 pub(crate) struct Storage {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) settler: Arc<Settler>,
     pub(crate) on_failure: OnJournalFailure,
 }
 
-/// The one thread that changes live state.
+/// The one thread that changes the live state of a shard.
 pub(crate) struct Writer {
     live: Arc<Live>,
+    shard: usize,
     /// `None`: nothing is stored, and a batch is settled when it is applied.
     storage: Option<Storage>,
-    state: State,
-    /// For each unit, by number, the entry that put it where it is; 0 when that is not of this run, or is in no log.
+    part: Part,
+    /// For each unit, by number within the shard, the entry that put it where it is; 0 when that is not of this run, or is in no log.
     placed_by: Vec<Sequence>,
     entries: Vec<Entry>,
     changes: Vec<Change>,
@@ -65,11 +67,12 @@ enum Stored {
 }
 
 impl Writer {
-    pub(crate) fn new(live: Arc<Live>, storage: Option<Storage>, state: State) -> Self {
+    pub(crate) fn new(live: Arc<Live>, storage: Option<Storage>, shard: usize, part: Part) -> Self {
         Self {
             live,
+            shard,
             storage,
-            state,
+            part,
             placed_by: Vec::new(),
             entries: Vec::new(),
             changes: Vec::new(),
@@ -77,9 +80,10 @@ impl Writer {
         }
     }
 
-    /// Applies messages until it is told to stop.
-    pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) {
-        let _watch = Watch(Arc::clone(&self.live));
+    /// Applies messages until it is told to stop. [`Self::end`] is left to do, once no writer runs any more.
+    pub(crate) fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Self {
+        let settler = self.storage.as_ref().map(|storage| Arc::clone(&storage.settler));
+        let _watch = Watch { live: Arc::clone(&self.live), settler, shard: self.shard };
         let mut taken = Vec::with_capacity(MESSAGES_AT_ONCE);
         while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
             self.tell_of_failure();
@@ -89,31 +93,44 @@ impl Writer {
                 match message {
                     Message::Batch(heard, settle) => self.batch(heard, settle, roster.as_ref().err()),
                     Message::Wake => {}
-                    Message::Stop => return self.stop(),
+                    Message::Stop => return self,
                 }
+            }
+        }
+        self
+    }
+
+    /// Appends the changes of the roster that wait now, whatever shard they concern, and applies those of this shard, also if another
+    /// writer appended them; those that find no room stay.
+    fn store_pending(&mut self) -> Result<(), Unsettled> {
+        let mut left = None;
+        loop {
+            let mut order = self.live.pending.order();
+            let waiting = *left.get_or_insert_with(|| order.waiting());
+            let some = self.live.pending.lend(PENDING_AT_ONCE.min(waiting), self.append_bytes_max());
+            left = Some(waiting - some.len());
+            let is_last = some.is_empty() || left == Some(0);
+            let stored = if some.is_empty() { Ok(()) } else { store(self.storage.as_ref(), &some).map(drop) };
+            match &stored {
+                Ok(()) => order.hand_on(some),
+                Err(_) => order.give_back(some),
+            }
+            let own = order.take(self.shard);
+            drop(order);
+            self.apply_changes(&own);
+            if is_last || stored.is_err() {
+                return stored;
             }
         }
     }
 
-    /// Appends and applies the changes of the roster that wait now; those that find no room stay.
-    fn store_pending(&mut self) -> Result<(), Unsettled> {
-        let mut left = self.live.pending.len();
-        while left > 0 {
-            let some = self.live.pending.lend(PENDING_AT_ONCE, self.append_bytes_max());
-            match store(self.storage.as_ref(), &some) {
-                Ok(_) => {
-                    some.iter().for_each(|entry| self.apply(entry, None));
-                    self.flush();
-                    self.live.pending.done();
-                    left = left.saturating_sub(some.len());
-                }
-                Err(unsettled) => {
-                    self.live.pending.give_back(some);
-                    return Err(unsettled);
-                }
-            }
+    /// Applies changes of the roster that are stored.
+    fn apply_changes(&mut self, changes: &[Entry]) {
+        if !changes.is_empty() {
+            changes.iter().for_each(|entry| self.apply(entry, None));
+            self.flush();
+            self.live.pending.done(changes.len());
         }
-        Ok(())
     }
 
     /// The log takes no more bytes at once.
@@ -140,12 +157,23 @@ impl Writer {
     }
 
     /// Appends and applies a batch, in as many parts as the log wants; the log holds it up to the sequence returned.
-    fn store_and_apply(&mut self, entries: &mut [Entry]) -> Result<Option<Sequence>, Unsettled> {
+    fn store_and_apply(&mut self, entries: &mut Vec<Entry>) -> Result<Option<Sequence>, Unsettled> {
         let (mut at, mut end, bytes_max) = (0, Ok(None), self.append_bytes_max());
         loop {
+            let mut order = self.live.pending.order();
+            if order.has_for(self.shard) {
+                // Another writer stored a change of a unit of ours meanwhile: it comes before this batch, in the log and here.
+                let own = order.take(self.shard);
+                drop(order);
+                self.apply_changes(&own);
+                self.leave_out_retired(entries, at);
+                continue;
+            }
             let rest = &mut entries[at..];
             let count = fitting(rest.iter(), bytes_max);
-            match store(self.storage.as_ref(), &rest[..count]) {
+            let stored = store(self.storage.as_ref(), &rest[..count]);
+            drop(order);
+            match stored {
                 Ok(Stored::Upto(last)) => {
                     self.apply_entries(&rest[..count], last);
                     end = end.map(|_| last);
@@ -165,6 +193,20 @@ impl Writer {
         }
     }
 
+    /// Takes out, from `at` on, what units said that were taken off the map since it was made an entry.
+    fn leave_out_retired(&self, entries: &mut Vec<Entry>, at: usize) {
+        let mut number = 0;
+        entries.retain(|entry| {
+            number += 1;
+            let Entry::Heard(heard) = entry else { return true };
+            let is_wanted = number <= at || !self.part.is_retired(heard.binding.unit);
+            if !is_wanted && matches!(heard.what, What::Report(_)) {
+                self.live.counters.retired();
+            }
+            is_wanted
+        });
+    }
+
     /// Counts what is neither stored nor applied.
     fn refuse(&self, entries: &[Entry], unsettled: &Unsettled) -> Result<Option<Sequence>, Unsettled> {
         let is_report = |entry: &&Entry| matches!(entry, Entry::Heard(Heard { what: What::Report(_), .. }));
@@ -175,9 +217,9 @@ impl Writer {
     /// Makes entries of what was heard of units that are on the map.
     fn take(&mut self, heard: &[Heard]) {
         for some in heard.chunks(AHEAD) {
-            self.state.look_ahead(some.iter().map(|heard| heard.binding));
+            self.part.look_ahead(some.iter().map(|heard| heard.binding));
             let is_wanted = |heard: &&Heard| {
-                let is_retired = self.state.is_retired(heard.binding.unit);
+                let is_retired = self.part.is_retired(heard.binding.unit);
                 if is_retired && matches!(heard.what, What::Report(_)) {
                     self.live.counters.retired();
                 }
@@ -198,7 +240,7 @@ impl Writer {
     }
 
     fn apply(&mut self, entry: &Entry, sequence: Option<Sequence>) {
-        let effect = self.state.apply(entry);
+        let effect = self.part.apply(entry);
         // A held jump shows the place again that was there: it stays as stored as it was.
         if let (Some(sequence), Some(Outcome::Newest), Some(Change::Place { unit, .. })) =
             (sequence, effect.outcome, &effect.change)
@@ -216,13 +258,13 @@ impl Writer {
             _ => {}
         }
         self.changes.extend(effect.change);
-        if let Some((device, place)) = effect.located {
-            self.live.emergencies.locate(&device, place);
+        if let Some(located) = effect.located {
+            self.live.emergencies.locate(&located);
         }
     }
 
     fn flush(&mut self) {
-        self.live.index.apply(&self.changes);
+        self.live.index.shard(self.shard).apply(&self.changes);
         self.changes.clear();
         self.live.counters.add(&std::mem::take(&mut self.tally));
     }
@@ -234,14 +276,15 @@ impl Writer {
         let Some(synced) = settler.failed_after() else { return };
         for (unit, placed_by) in (0..).map(UnitHandle).zip(std::mem::take(&mut self.placed_by)) {
             if placed_by > synced {
-                self.changes.extend(self.state.mark_not_stored(unit));
+                self.changes.extend(self.part.mark_not_stored(unit));
             }
         }
         self.flush();
-        settler.refuse();
+        settler.refuse(self.shard);
     }
 
-    fn stop(mut self) {
+    /// Brings what was appended to stable storage, and shows what could not be brought there.
+    pub(crate) fn end(mut self) {
         if let Some(storage) = &self.storage {
             storage.log.stop();
         }
@@ -250,12 +293,20 @@ impl Writer {
 }
 
 /// Tells if the writer ends by a panic: the map would go on showing places that grow old, as if nothing had happened.
-struct Watch(Arc<Live>);
+struct Watch {
+    live: Arc<Live>,
+    settler: Option<Arc<Settler>>,
+    shard: usize,
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.broken.tell();
+            self.live.broken.tell();
+            // Batches of other shards must not wait for what this one will never show.
+            if let Some(settler) = &self.settler {
+                settler.refuse(self.shard);
+            }
             error!(
                 "THE ENGINE HAS STOPPED by a fault of its own: nothing is applied any more. Restart, and report it."
             );

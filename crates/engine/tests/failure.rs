@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use engine::{Engine, OnJournalFailure, Recovery, Retention, Settlement, Storage, UnknownDevices, Unsettled};
+use engine::{Engine, OnJournalFailure, Options, Recovery, Retention, Settlement, Storage, UnknownDevices, Unsettled};
 use journal::Status;
-use model::{Clock, DeviceId, Flags, Heard, Position, PositionReport, Timestamp, UnitName, What};
+use model::{Clock, DeviceId, Flags, Heard, Position, PositionReport, Shards, Timestamp, UnitName, What};
 use testkit::{ManualClock, SimDisk};
 
 const SEGMENT_BYTES: u32 = 64 << 10;
@@ -35,7 +35,7 @@ struct Stalled {
 
 impl Stalled {
     /// All three units have a place that is stored.
-    async fn with_stored_places(on_failure: OnJournalFailure) -> Self {
+    async fn with_stored_places(on_failure: OnJournalFailure, shards: usize) -> Self {
         // There is room for one segment: no reservation of a second one syncs in place of the journal.
         let disk = SimDisk::new(1).with_capacity(u64::from(SEGMENT_BYTES) + 1_000);
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(100)));
@@ -46,7 +46,7 @@ impl Stalled {
         };
         let (retention, shared) = (Retention::default(), Arc::new(disk.clone()));
         let storage = Storage { disk: shared, options, retention, on_failure };
-        let engine = open(&storage, &clock);
+        let engine = open(&storage, &clock, shards);
         let batch = [MOVES, RESTS, JUMPS].map(|number| report(&engine, number, 0, 0)).into();
         engine.submit(batch).await.expect("it runs").await.expect("it is stored");
         let ((tell, stalled), (release, released)) = (channel(), channel());
@@ -59,9 +59,11 @@ impl Stalled {
 
     /// Hands a batch over and waits until it is applied.
     async fn apply(&self, batch: Vec<Heard>) -> Settlement {
-        let batches = self.engine.live().counters().batches();
+        let counters = self.engine.live().counters();
+        let applied = || counters.reports_total() + counters.contacts();
+        let expected = applied() + batch.len() as u64;
         let settlement = self.engine.submit(batch).await.expect("it runs");
-        while self.engine.live().counters().batches() == batches {
+        while applied() < expected {
             std::thread::yield_now();
         }
         settlement
@@ -79,8 +81,9 @@ impl Stalled {
     }
 }
 
-fn open(storage: &Storage, clock: &Arc<dyn Clock>) -> Engine {
-    Engine::open(Arc::clone(clock), UnknownDevices::Admit, storage, &Recovery::default()).expect("the log is whole")
+fn open(storage: &Storage, clock: &Arc<dyn Clock>, shards: usize) -> Engine {
+    let options = Options { unknown: UnknownDevices::Admit, shards: Shards::new(shards).expect("they are few") };
+    Engine::open(Arc::clone(clock), options, storage, &Recovery::default()).expect("the log is whole")
 }
 
 /// Nine metres a step, one second after the other.
@@ -101,8 +104,15 @@ fn flags(engine: &Engine, number: u32) -> Flags {
     fix.expect("it has a place").flags
 }
 
+/// With three shards each unit has a writer of its own.
 async fn what_is_in_flight(on_failure: OnJournalFailure) {
-    let stalled = Stalled::with_stored_places(on_failure).await;
+    for shards in 1..=3 {
+        what_is_in_flight_in(shards, on_failure).await;
+    }
+}
+
+async fn what_is_in_flight_in(shards: usize, on_failure: OnJournalFailure) {
+    let stalled = Stalled::with_stored_places(on_failure, shards).await;
     let engine = &stalled.engine;
     let first = stalled.apply(vec![report(engine, MOVES, 1, 1)]).await;
     stalled.stalled.recv().expect("the sync begins");
@@ -134,7 +144,7 @@ async fn what_is_in_flight(on_failure: OnJournalFailure) {
     engine.stop().await;
     // The next start knows what is stored, and nothing of what was not.
     let storage = Storage { disk: Arc::new(left), ..stalled.storage.clone() };
-    let again = open(&storage, &stalled.clock);
+    let again = open(&storage, &stalled.clock, shards);
     assert!([MOVES, RESTS, JUMPS].iter().all(|number| flags(&again, *number) == Flags::default()));
     again.stop().await;
 }
@@ -151,7 +161,13 @@ async fn what_is_in_flight_is_shown_unstored_also_where_nothing_more_is_taken() 
 
 #[tokio::test]
 async fn a_failure_at_the_last_sync_before_a_stop_is_told_and_shown() {
-    let stalled = Stalled::with_stored_places(OnJournalFailure::LiveUnacked).await;
+    for shards in 1..=3 {
+        a_failure_at_the_last_sync_in(shards).await;
+    }
+}
+
+async fn a_failure_at_the_last_sync_in(shards: usize) {
+    let stalled = Stalled::with_stored_places(OnJournalFailure::LiveUnacked, shards).await;
     let settlement = stalled.apply(vec![report(&stalled.engine, MOVES, 1, 1)]).await;
     stalled.stalled.recv().expect("the sync begins");
     // The writer is in its last act when the failure comes.
@@ -175,7 +191,7 @@ async fn is_pending(mut future: std::pin::Pin<&mut impl Future<Output = ()>>) ->
 /// A thread of ours that panics is no reason to leave senders waiting for ever.
 #[tokio::test]
 async fn a_journal_thread_that_panics_is_a_journal_that_failed() {
-    let stalled = Stalled::with_stored_places(OnJournalFailure::LiveUnacked).await;
+    let stalled = Stalled::with_stored_places(OnJournalFailure::LiveUnacked, 2).await;
     let settlement = stalled.apply(vec![report(&stalled.engine, MOVES, 1, 1)]).await;
     stalled.stalled.recv().expect("the sync begins");
     // The disk panics in the middle of the sync.

@@ -46,7 +46,7 @@ pub const CONNECTIONS_MAX: usize = 8_000;
 pub const SESSION_DEVICES_MAX: usize = 65_536;
 /// Most answers that one connection may wait for before its socket is no longer read.
 pub const UNSETTLED_FRAMES_MAX: usize = 256;
-/// Batches that may wait for the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.
+/// Batches that may wait for each shard of the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.
 pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
 /// Most shards of live state, each with a writer of its own.
 pub const SHARDS_MAX: usize = 64;

@@ -11,6 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 #[command(after_help = "Settings: defaults, then --config, then MUSTER_... variables, then flags.\n\
     Keys of the file for queries: nearest_objective_ms (5), nearest_deadline_ms (100), within_objective_ms (10),\n\
     within_deadline_ms (250), query_seats (searches at once; one a core).\n\
+    For ingestion: shards (writers, each of its part of the units; 1), connections_max, journal_segment_mib, journal_group_us.\n\
     Keys for log-on: log_on (off, or required), border_strip_m (2000).\n\n\
     Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]
 pub(crate) struct Serve {

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use ingest::ListenAddress;
+use model::Shards;
+use model::limits::SHARDS_MAX;
 use serde::Deserialize;
 
 pub use crate::access::LogOnRule;
@@ -109,6 +111,8 @@ pub struct Config {
     pub border_strip_m: f64,
     /// How fast answers ought to be, when they are too late, and how many searches run at once.
     pub contract: ContractConfig,
+    /// Shards of live state, each with a writer of its own. Default 1: more pay where a core is free for each; key `shards`, 1 to 64.
+    pub shards: Shards,
     /// Most connections of one listener. Key `connections_max`.
     pub connections_max: usize,
     /// Milliseconds a new connection has for its first frame. Key `first_frame_ms`.
@@ -133,6 +137,7 @@ impl Default for Config {
             log_on: LogOnRule::Off,
             border_strip_m: model::limits::BORDER_STRIP_M,
             contract: ContractConfig::default(),
+            shards: Shards::ONE,
             connections_max: model::limits::CONNECTIONS_MAX,
             first_frame_ms: ms(model::limits::FIRST_FRAME_DEADLINE),
             idle_ms: ms(model::limits::IDLE_DEADLINE),
@@ -168,6 +173,8 @@ pub struct Settings {
     pub within_deadline_ms: Option<u64>,
     /// See [`ContractConfig::room`].
     pub query_seats: Option<usize>,
+    /// See [`Config::shards`].
+    pub shards: Option<usize>,
     /// See [`Config::http`].
     pub http: Option<String>,
     /// See [`Config::grpc`]; `"off"` turns it off.
@@ -294,6 +301,10 @@ impl Config {
         };
         self.journal.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         self.contract.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
+        if let Some(count) = settings.shards {
+            let problem = || wrong("shards", origin, format!("{count} is not 1 to {SHARDS_MAX}"));
+            self.shards = Shards::new(count).ok_or_else(problem)?;
+        }
         if let Some(text) = settings.http {
             self.http = address("http", text)?;
         }
@@ -419,6 +430,15 @@ mod tests {
         let text = complaint(file("within_objective_ms = 300\n"));
         assert!(text.contains("`within_objective_ms` (file") && text.contains("300 with a deadline of 250"), "{text}");
         assert!(complaint(file("query_seats = 0\n")).contains("`query_seats`"));
+    }
+
+    #[test]
+    fn shards_are_one_unless_the_file_says_how_many() {
+        assert_eq!(file("").unwrap().shards, Shards::ONE);
+        assert_eq!(file("shards = 64\n").unwrap().shards.count(), 64);
+        let text = complaint(file("shards = 65\n"));
+        assert!(text.contains("`shards` (file") && text.ends_with("65 is not 1 to 64"), "{text}");
+        assert!(file("shards = 0\n").is_err());
     }
 
     #[test]

@@ -63,7 +63,11 @@ impl Collector for EngineCollector {
         applied.encode(encoder.encode_descriptor("reports_applied", help, None, applied.metric_type())?)?;
         let counters = [
             ("contacts", "Things heard without a place", live.counters().contacts()),
-            ("batches_applied", "Batches applied by the engine", live.counters().batches()),
+            (
+                "batches_applied",
+                "Batches applied by the engine; each part of one that is for several shards",
+                live.counters().batches(),
+            ),
             ("emergencies_overflowed", "Emergencies not kept because too many rang", live.emergencies().overflowed()),
         ];
         for (name, help, value) in counters {
@@ -73,6 +77,7 @@ impl Collector for EngineCollector {
         let gauges = [
             ("units", "Units on the map", live.roster().len()),
             ("units_located", "Units with a place", live.located()),
+            ("shards", "Shards of live state, each with a writer of its own", self.0.shards().count()),
             ("emergencies_active", "Emergencies that nobody cleared", live.emergencies().count()),
         ];
         for (name, help, value) in gauges {

@@ -324,13 +324,14 @@ async fn open(
     recovery: Arc<Recovery>,
 ) -> Result<Arc<Engine>, StartError> {
     let unknown = if config.admit_unknown { UnknownDevices::Admit } else { UnknownDevices::Refuse };
+    let options = engine::Options { unknown, shards: config.shards };
     let engine = match disk {
-        None => Engine::start(clock, unknown),
+        None => Engine::start(clock, options),
         Some(disk) => {
             let storage = config.journal.on(disk);
             let told = Arc::clone(&recovery);
             let telling = tokio::spawn(async move { tell_recovery(&told).await });
-            let opened = tokio::task::spawn_blocking(move || Engine::open(clock, unknown, &storage, &recovery)).await;
+            let opened = tokio::task::spawn_blocking(move || Engine::open(clock, options, &storage, &recovery)).await;
             telling.abort();
             opened.expect("recovery ends without a panic")?
         }

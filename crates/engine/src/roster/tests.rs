@@ -120,7 +120,7 @@ fn a_device_changes_hands_and_stays_with_the_newest_unit() {
     };
     let entries = pending.lend(9, usize::MAX);
     assert_eq!(carrier(&rebuilt(&entries)).as_deref(), Some("shift-2"));
-    pending.give_back(entries);
+    pending.order().give_back(entries);
     roster.remove(&UnitName::new("shift-2").expect("it is a name"), &pending);
     assert_eq!(carrier(&roster), None);
     assert_eq!(carrier(&rebuilt(&pending.lend(9, usize::MAX))), None);

@@ -38,7 +38,7 @@ fn a_press_is_where_the_newest_number_of_its_device_was_last_also_after_a_snapsh
     let press = Press { device: name, pressed_at: None, received_at: at(4), is_delayed: false, place: None };
     for state in [&mut state, &mut again] {
         let effect = state.apply(&Entry::Press { number: 1, press: press.clone() });
-        let (_, (position, _)) = effect.located.expect("its device has a place");
+        let (position, _) = effect.located.and_then(|located| located.place).expect("its device has a place");
         assert_eq!(position.lat_e7(), 230_000_000);
     }
     assert_eq!(state.to_bytes(), again.to_bytes());

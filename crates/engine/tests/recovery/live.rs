@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use engine::{Engine, Live, OnJournalFailure, Recovery, Retention, Storage, UnknownDevices, recover};
+use engine::{Engine, Live, OnJournalFailure, Options, Recovery, Retention, Storage, UnknownDevices, recover};
 use journal::Entry;
-use model::{Clock, DeviceId, Disk, Press, Timestamp, Unit, UnitName};
+use model::{Clock, DeviceId, Disk, Press, Shards, Timestamp, Unit, UnitName};
 use testkit::{ManualClock, Seeded, SimDisk};
 
 use crate::history::{History, at, shuffled, state_of};
@@ -22,8 +22,10 @@ fn seen(live: &Live) -> Vec<String> {
     live.page(None, usize::MAX, &query::Scope::everything()).views.into_iter().map(unit).chain(ringing).collect()
 }
 
-fn open(storage: &Storage, clock: &Arc<dyn Clock>) -> Result<Engine, String> {
-    Engine::open(Arc::clone(clock), UnknownDevices::Refuse, storage, &Recovery::default()).map_err(text)
+fn open(shards: u64, storage: &Storage, clock: &Arc<dyn Clock>) -> Result<Engine, String> {
+    let shards = Shards::new(shards as usize).expect("they are few");
+    let options = Options { unknown: UnknownDevices::Refuse, shards };
+    Engine::open(Arc::clone(clock), options, storage, &Recovery::default()).map_err(text)
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn a_live_engine_shows_what_its_log_gives() {
     println!("{} engines, {} entries in their logs", counts.len(), counts.iter().sum::<usize>());
 }
 
-/// Two lives of one engine; after each, the log alone gives what was seen.
+/// Three lives of one engine, with one to three shards, never twice as many; after each, the log alone gives what was seen.
 async fn lives(seed: u64) -> Result<usize, String> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(0)));
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(seed));
@@ -42,19 +44,21 @@ async fn lives(seed: u64) -> Result<usize, String> {
     let storage = Storage { disk: Arc::clone(&disk), options, retention, on_failure };
     let mut random = Seeded::new(!seed);
     let mut count = 0;
-    for life in 0..2 {
-        let engine = open(&storage, &clock)?;
+    for life in 0..3 {
+        let shards = |lives: u64| 1 + (seed + life + lives) % 3;
+        let engine = open(shards(0), &storage, &clock)?;
         let entries = History::new(seed + life * 1_000_000).next(300);
         drive(&engine, &shuffled(&mut random, &entries)).await?;
         engine.stop().await;
         let shown = seen(engine.live());
         drop(engine);
         count = check_log(&disk, &clock)?;
-        let again = open(&storage, &clock)?;
+        let again = open(shards(1), &storage, &clock)?;
         let shown_again = seen(again.live());
         again.stop().await;
         if let Some((before, after)) = shown.iter().zip(&shown_again).find(|(before, after)| before != after) {
-            return Err(format!("life {life}: before the restart\n{before}\nafter it\n{after}"));
+            let shards = shards(0);
+            return Err(format!("life {life}, {shards} shards: before the restart\n{before}\nafter it\n{after}"));
         }
         if shown.len() != shown_again.len() {
             return Err(format!("life {life}: {} were seen, then {}", shown.len(), shown_again.len()));
@@ -117,7 +121,7 @@ async fn what_rings_and_who_is_known_survive_a_restart() {
     let options = journal::Options { segment_bytes: 256 << 10, ..journal::Options::default() };
     let (retention, on_failure) = (Retention::default(), OnJournalFailure::LiveUnacked);
     let storage = Storage { disk: Arc::new(SimDisk::new(1)), options, retention, on_failure };
-    let engine = open(&storage, &clock).expect("the disk is empty");
+    let engine = open(2, &storage, &clock).expect("the disk is empty");
     let device = DeviceId::of("test", "1").expect("it is a name");
     let unit = Unit::named(UnitName::new("car-1").expect("it is a name"));
     engine.enrol(unit, std::slice::from_ref(&device)).expect("there is room");
@@ -125,7 +129,7 @@ async fn what_rings_and_who_is_known_survive_a_restart() {
     engine.ring(Press { device, pressed_at: None, received_at, is_delayed: false, place: None });
     engine.submit(Vec::new()).await.expect("it runs").await.expect("it is stored");
     engine.stop().await;
-    let again = open(&storage, &clock).expect("the log is whole");
+    let again = open(1, &storage, &clock).expect("the log is whole");
     assert_eq!(seen(again.live()), seen(engine.live()));
     assert_eq!(again.live().ringing(&query::Scope::everything()).len(), 1);
     again.stop().await;

@@ -36,6 +36,8 @@ pub(crate) struct Stats {
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     journal: JournalStats,
+    /// Shards of live state, each with a writer of its own.
+    shards: usize,
     /// Queries since the start, by class and lane.
     queries: Vec<ClassStats>,
     /// Units by kind.
@@ -157,6 +159,7 @@ fn measure(service: &Service) -> Stats {
         emergencies: live.emergencies().count(),
         alarms: service.alarms(),
         journal: journal(service),
+        shards: service.engine.shards().count(),
         queries: Class::ALL.map(|class| contract(service, class)).to_vec(),
         by_kind,
         fix_age_s: quantile(0.5).zip(quantile(0.99)).map(|(p50, p99)| AgeQuantiles { p50: *p50, p99: *p99 }),

@@ -98,6 +98,41 @@ async fn a_server_whose_engine_has_stopped_says_so_and_is_not_ready() {
     server.stop().await;
 }
 
+/// What was answered is seen, whichever writer has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_shards_answer_as_one() {
+    let shards = model::Shards::new(3).unwrap();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let config = Config { http: any, grpc: None, data: Data::Off, shards, ..Config::default() };
+    let server = Server::start(&config).await.unwrap();
+    let (http, service) = (server.addresses().http, server.service());
+    let mut batch = Vec::new();
+    for (name, lat_e7) in [("a", 228_170_000), ("b", 228_171_000), ("c", 228_172_000), ("d", 228_173_000)] {
+        let device = model::DeviceId::of("test", name).unwrap();
+        let unit = model::Unit::named(model::UnitName::new(name).unwrap());
+        service.engine.enrol(unit, std::slice::from_ref(&device)).unwrap();
+        let report = model::PositionReport::at(model::Position::from_e7(lat_e7, 1_083_660_000).unwrap());
+        let binding = service.engine.resolve(&device).unwrap();
+        let received = service.engine.live().now();
+        batch.push(model::Heard { binding, received, what: model::What::Report(report) });
+    }
+    service.engine.submit(batch).await.unwrap().await.unwrap();
+    let found = |answer: &Value| -> Vec<String> {
+        let features = answer["features"].as_array().unwrap().iter();
+        features.map(|feature| feature["properties"]["unit"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = "/v1/nearest?lat=22.817&lon=108.366&k=4";
+    assert_eq!(found(&ask(http, all, &[]).await.2), ["a", "b", "c", "d"]);
+    for name in ["b", "c"] {
+        assert!(service.engine.retire(&model::UnitName::new(name).unwrap()));
+    }
+    assert!(service.settle().await.is_ok());
+    assert_eq!(found(&ask(http, all, &[]).await.2), ["a", "d"]);
+    let stats = ask(http, "/v1/stats", &[]).await.2;
+    assert_eq!([&stats["shards"], &stats["units"], &stats["reports_total"]], [3, 2, 4], "{stats}");
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_that_passes_in_the_queue_is_504_and_lanes_are_checked() {
     let (server, http) = started().await;
