@@ -1,5 +1,6 @@
 //! How long a start takes: a snapshot with 100,000 units, then 10 million reports after it, beside the floor of reading the
-//! same bytes in order. `RECOVERY_REPORTS` sets another number.
+//! same bytes in order. `RECOVERY_REPORTS` sets another number,
+//! `RECOVERY_APPLIERS=1,2` the numbers of threads that apply.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use engine::{Recovery, State};
 use journal::{Enrolment, Entry, FolderDisk, Segments, Snapshots};
 use model::{
-    Binding, Clock, DeviceHandle, DeviceId, Disk, Heard, Position, PositionReport, TimeBasis, Timestamp, Unit,
+    Binding, Clock, DeviceHandle, DeviceId, Disk, Heard, Position, PositionReport, Shards, TimeBasis, Timestamp, Unit,
     UnitHandle, UnitName, What,
 };
 use testkit::{ManualClock, Seeded, Shape};
@@ -31,34 +32,46 @@ fn main() {
         "{reports} reports of {UNITS} units: {of_reports:.1} bytes an entry in the segments; {bytes} bytes with the snapshot and \
          what is reserved; written in {took:.1} s"
     );
-    let can_drop = drop_caches();
+    println!("| | floor: the same files read in order, s | start, s | reports/s | times the floor |");
+    println!("|---|---|---|---|---|");
+    let (can_drop, appliers) = (drop_caches(), appliers());
     for is_cold in [true, false] {
         if is_cold && !can_drop {
             println!("cold: not measured, the page cache cannot be dropped here");
             continue;
         }
-        let (mut floors, mut starts) = (Vec::new(), Vec::new());
+        let (mut floors, mut starts) = (Vec::new(), vec![Vec::new(); appliers.len()]);
         for _ in 0..ROUNDS {
             let prepare = || if is_cold { drop_caches() } else { read_all(folder.path()).1 > 0 };
             assert!(prepare());
             floors.push(read_all(folder.path()).0);
-            assert!(prepare());
-            starts.push(start(folder.path(), &expected));
+            for (appliers, starts) in appliers.iter().zip(&mut starts) {
+                assert!(prepare());
+                starts.push(start(*appliers, folder.path(), &expected));
+            }
         }
-        let (floor, start) = (median(&mut floors), median(&mut starts));
-        println!(
-            "{}: floor (sequential read) {:.2} s ({:.2} - {:.2}), start {:.2} s ({:.2} - {:.2}), {:.1} M reports/s, {:.2} times the floor",
-            if is_cold { "cold" } else { "warm" },
-            floor.as_secs_f64(),
-            floors[0].as_secs_f64(),
-            floors[ROUNDS - 1].as_secs_f64(),
-            start.as_secs_f64(),
-            starts[0].as_secs_f64(),
-            starts[ROUNDS - 1].as_secs_f64(),
-            reports as f64 / start.as_secs_f64() / 1e6,
-            start.as_secs_f64() / floor.as_secs_f64(),
-        );
+        let (floor, cache) = (median(&mut floors).as_secs_f64(), if is_cold { "cold" } else { "warm" });
+        for (appliers, starts) in appliers.iter().zip(&mut starts) {
+            let start = median(starts).as_secs_f64();
+            println!(
+                "| {cache}, {} applying | {floor:.2} ({:.2} - {:.2}) | {start:.2} ({:.2} - {:.2}) | {:.1} M | {:.1} |",
+                appliers.count(),
+                floors[0].as_secs_f64(),
+                floors[ROUNDS - 1].as_secs_f64(),
+                starts[0].as_secs_f64(),
+                starts[ROUNDS - 1].as_secs_f64(),
+                reports as f64 / start / 1e6,
+                start / floor,
+            );
+        }
     }
+}
+
+/// The numbers of threads in `RECOVERY_APPLIERS`.
+fn appliers() -> Vec<Shards> {
+    let text = std::env::var("RECOVERY_APPLIERS").unwrap_or_else(|_| "1,2".to_owned());
+    let one = |text: &str| text.trim().parse().ok().and_then(Shards::new);
+    text.split(',').map(|text| one(text).expect("RECOVERY_APPLIERS has numbers from 1 to 64")).collect()
 }
 
 /// Writes the log; gives the state that a start must rebuild.
@@ -135,11 +148,11 @@ fn report(unit: u32, number: u64, places: &mut [Position], random: &mut Seeded) 
     Entry::Heard(Heard { binding, received, what: What::Report(report) })
 }
 
-fn start(folder: &Path, expected: &[u8]) -> Duration {
+fn start(appliers: Shards, folder: &Path, expected: &[u8]) -> Duration {
     let disk: Arc<dyn Disk> = Arc::new(FolderDisk::look_at(folder).expect("the folder is there"));
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(now()));
     let began = Instant::now();
-    let recovered = engine::recover(&disk, &clock, &Recovery::default()).expect("the log is whole");
+    let recovered = engine::recover_in(appliers, &disk, &clock, &Recovery::default()).expect("the log is whole");
     let took = began.elapsed();
     assert!(recovered.state.to_bytes() == expected, "the rebuilt state is the one that was written");
     took

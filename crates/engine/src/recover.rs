@@ -1,11 +1,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::available_parallelism;
 
 use journal::{Entry, Malformed, ReadError, Segments, Sequence, Snapshots};
-use model::{Clock, Disk};
+use model::{Clock, Disk, Shards};
 
-use crate::state::State;
+use crate::state::{Part, State};
 
 /// How far a start has come, for whoever waits.
 #[derive(Debug, Default)]
@@ -49,44 +50,86 @@ pub struct Recovered {
     pub snapshot: Sequence,
 }
 
+/// Most threads that apply: one more would wait for the one that reads.
+const APPLIERS_MAX: usize = 4;
+
 /// Rebuilds the state: the newest snapshot, then every entry after it.
 ///
 /// # Errors
 /// [`RecoveryError`] names file and offset.
 pub fn recover(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, progress: &Recovery) -> Result<Recovered, RecoveryError> {
+    let appliers = available_parallelism().map_or(1, usize::from).min(APPLIERS_MAX);
+    recover_in(Shards::new(appliers).expect("they are few"), disk, clock, progress)
+}
+
+/// The same with so many threads that apply, each to its own part of the units: the state is the same with any number.
+///
+/// # Errors
+/// As [`recover`].
+pub fn recover_in(
+    appliers: Shards,
+    disk: &Arc<dyn Disk>,
+    clock: &Arc<dyn Clock>,
+    progress: &Recovery,
+) -> Result<Recovered, RecoveryError> {
     let segments = Segments::open(Arc::clone(disk), Arc::clone(clock))?;
     let snapshots = Snapshots::on(Arc::clone(disk));
     let snapshot = snapshots.list()?.last().copied().unwrap_or_default();
-    let mut state = load(&snapshots, segments.id(), snapshot)?;
+    let state = load(&snapshots, segments.id(), snapshot)?;
     progress.total.store(segments.next().before().0.saturating_sub(snapshot.0), Ordering::Relaxed);
-    replay(&segments, snapshot, &mut state, progress)?;
+    let state = Part::joined(replay(&segments, snapshot, Part::all_of(state, appliers), progress)?);
     Ok(Recovered { state, segments, snapshot })
 }
 
-/// Applies everything after `snapshot`. One thread reads, checks and decodes while this one applies.
-fn replay(segments: &Segments, snapshot: Sequence, state: &mut State, progress: &Recovery) -> Result<(), ReadError> {
-    /// Batches that may wait; each is a record, at most a megabyte on disk.
-    const AHEAD: usize = 8;
-    let (ready, batches) = sync_channel::<(Sequence, Vec<Entry>)>(AHEAD);
+/// Entries as they were read.
+type Run = Arc<Vec<Entry>>;
+
+/// Runs that may wait for an applier; each is a record, at most a megabyte on disk.
+const AHEAD: usize = 8;
+
+/// Applies everything after `snapshot`. One thread reads, checks and decodes while the others apply, each what concerns its own part.
+fn replay(
+    segments: &Segments,
+    snapshot: Sequence,
+    parts: Vec<Part>,
+    progress: &Recovery,
+) -> Result<Vec<Part>, ReadError> {
     let (used, spares) = sync_channel::<Vec<Entry>>(2 * AHEAD);
     std::thread::scope(|scope| {
-        let reading = scope.spawn(move || {
-            let mut send = |first, batch: &[Entry]| {
-                let mut copy = spares.try_recv().unwrap_or_default();
-                copy.clear();
-                copy.extend_from_slice(batch);
-                // The other side ends only after this one.
-                let _ = ready.send((first, copy));
-            };
-            segments.read_batches(snapshot.next(), &mut send)
-        });
-        for (first, batch) in batches {
-            state.apply_batch(&batch);
-            progress.done.store(first.0 + batch.len() as u64 - 1 - snapshot.0, Ordering::Relaxed);
-            let _ = used.try_send(batch);
+        let (mut ready, mut applying) = (Vec::new(), Vec::new());
+        for part in parts {
+            let (run, runs) = sync_channel::<Run>(AHEAD);
+            let used = used.clone();
+            ready.push(run);
+            applying.push(scope.spawn(move || apply(part, &runs, &used)));
         }
-        reading.join().expect("the reading thread ends without a panic").map(drop)
+        let mut hand_over = |first: Sequence, batch: &[Entry]| {
+            let mut copy = spares.try_recv().unwrap_or_default();
+            copy.clear();
+            copy.extend_from_slice(batch);
+            let run = Arc::new(copy);
+            for ready in &ready {
+                // The other side ends only after this one.
+                let _ = ready.send(Arc::clone(&run));
+            }
+            progress.done.store(first.0 + batch.len() as u64 - 1 - snapshot.0, Ordering::Relaxed);
+        };
+        let read = segments.read_batches(snapshot.next(), &mut hand_over);
+        drop(ready);
+        let parts = applying.into_iter().map(|part| part.join().expect("applying ends without a panic")).collect();
+        read.map(|_| parts)
     })
+}
+
+/// Applies runs to a part until there are no more; whoever is the last with a run gives its memory back.
+fn apply(mut part: Part, runs: &Receiver<Run>, used: &SyncSender<Vec<Entry>>) -> Part {
+    for run in runs {
+        part.apply_own(&run);
+        if let Some(memory) = Arc::into_inner(run) {
+            let _ = used.try_send(memory);
+        }
+    }
+    part
 }
 
 /// The state in the oldest snapshot that is kept: who was known before the first entry of the log. An empty one when there is none.

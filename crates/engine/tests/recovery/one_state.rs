@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use engine::{Recovery, State, recover};
+use engine::{Recovery, State, recover_in};
 use journal::{Entry, FolderDisk, Segments, Sequence, Snapshots};
-use model::{Clock, Disk};
+use model::{Clock, Disk, Shards};
 use testkit::{ManualClock, Seeded, SimDisk};
 
 use crate::history::{History, at, shuffled, state_of};
@@ -36,10 +36,12 @@ fn every_way_to_replay_gives_the_same_bytes() {
         };
         compare("in batches", &in_batches(&mut random, &all))?;
         compare("through bytes", &through_bytes(&mut random, &all)?)?;
-        compare("through a log", &through_a_log(&mut random, seed, &all)?)?;
+        for (appliers, state) in (1..).zip(&through_a_log(&mut random, seed, &all)?) {
+            compare(&format!("through a log, {appliers} at once,"), state)?;
+        }
         Ok(all.len())
     });
-    println!("{} cases, {} entries, each replayed in four ways", entries.len(), entries.iter().sum::<usize>());
+    println!("{} cases, {} entries, each replayed in six ways", entries.len(), entries.iter().sum::<usize>());
 }
 
 fn in_batches(random: &mut Seeded, all: &[Entry]) -> State {
@@ -60,7 +62,8 @@ fn through_bytes(random: &mut Seeded, all: &[Entry]) -> Result<State, String> {
     Ok(state)
 }
 
-fn through_a_log(random: &mut Seeded, seed: u64, all: &[Entry]) -> Result<State, String> {
+/// By one, two and three threads that apply.
+fn through_a_log(random: &mut Seeded, seed: u64, all: &[Entry]) -> Result<Vec<State>, String> {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(seed));
     let mut log = Segments::open(Arc::clone(&disk), clock()).map_err(text)?;
     let snapshot_at = 1 + random.next() % all.len() as u64;
@@ -71,11 +74,15 @@ fn through_a_log(random: &mut Seeded, seed: u64, all: &[Entry]) -> Result<State,
     let covered = state_of(&all[..snapshot_at as usize]).to_bytes();
     Snapshots::on(Arc::clone(&disk)).write(log.id(), Sequence(snapshot_at), &covered).map_err(text)?;
     drop(log);
-    let recovered = recover(&disk, &clock(), &Recovery::default()).map_err(text)?;
-    if recovered.snapshot != Sequence(snapshot_at) {
-        return Err(format!("it began at snapshot {}", recovered.snapshot));
-    }
-    Ok(recovered.state)
+    let recovered = |appliers| {
+        let appliers = Shards::new(appliers).expect("they are few");
+        let recovered = recover_in(appliers, &disk, &clock(), &Recovery::default()).map_err(text)?;
+        if recovered.snapshot != Sequence(snapshot_at) {
+            return Err(format!("it began at snapshot {}", recovered.snapshot));
+        }
+        Ok(recovered.state)
+    };
+    (1..=3).map(recovered).collect()
 }
 
 /// Appends a group, in the next segment when the last is full.
