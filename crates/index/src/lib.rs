@@ -1,7 +1,7 @@
 //! Where every unit is now: a table of slots, and an R-tree over buckets of units, not over units.
 //!
 //! A unit is in three places: its *slot* (the truth), its *row* in a bucket (what searches scan), and through the bucket in
-//! the *directory* (what finds buckets). One writer changes them; readers take no lock.
+//! the *directory* (what finds buckets). One writer a shard changes them; readers take no lock.
 
 mod bucket;
 mod cell;
