@@ -32,6 +32,7 @@ fn the_tours_of_the_readme_run_and_answer() {
         tour(&readme, "dispatch"),
         tour(&readme, "operations"),
         tour(&readme, "storage"),
+        tour(&readme, "access"),
     ];
     let script = format!("set -eu\ntrap 'kill $(jobs -p)' EXIT\n{}", parts.join("\n"));
     let here = tempfile::tempdir().unwrap();
@@ -50,6 +51,9 @@ fn the_tours_of_the_readme_run_and_answer() {
         "ready",
         "\"by_kind\":",
         "all whole",
+        "there is no unit `car-2`",
+        "urn:muster:problem:unauthorized",
+        "look.unit",
         "\"unit\":\"car-7\"",
     ] {
         assert!(said.contains(expected), "{expected} is not in\n{said}\n{complained}");
