@@ -7,6 +7,7 @@ pub mod disk;
 pub mod grpc;
 pub mod http;
 pub mod load;
+pub mod nanning;
 pub mod orders;
 pub mod sources;
 pub mod speaker;

@@ -2,6 +2,9 @@ mod grid;
 mod places;
 mod river;
 mod roads;
+mod territories;
+
+use model::{Position, Rings};
 
 use crate::plane::Point;
 use crate::rng::Rng;
@@ -30,6 +33,8 @@ pub struct City {
     posts: Vec<Post>,
     /// For each crossroads the station whose beat it lies in, from 0.
     beats: Vec<u8>,
+    /// The corners of each station's ground.
+    cells: Vec<Vec<Position>>,
     /// For each crossroads how much goes on there; 1 at the middle of a hot spot.
     bustle: Vec<f32>,
 }
@@ -80,7 +85,8 @@ impl City {
         let stations = places::stations(&roads, &bustle, &mut rng);
         let beats = places::beats(&roads, &stations);
         let posts = places::posts(&roads, &bustle, &mut rng);
-        Self { seed, river, roads, bridges, places, stations, posts, beats, bustle }
+        let cells = territories::cells(&stations);
+        Self { seed, river, roads, bridges, places, stations, posts, beats, cells, bustle }
     }
 
     /// The seed that it was built from.
@@ -111,6 +117,21 @@ impl City {
     #[must_use]
     pub fn stations(&self) -> &[Station] {
         &self.stations
+    }
+
+    /// The station on whose ground a place lies: the nearest one.
+    #[must_use]
+    pub fn station_of(&self, point: Point) -> &Station {
+        let by_distance = |a: &&Station, b: &&Station| a.point.distance_m(point).total_cmp(&b.point.distance_m(point));
+        self.stations.iter().min_by(by_distance).expect("a city has stations")
+    }
+
+    /// The ground of those stations for which `is_in` holds, as polygons whose outlines run counter-clockwise. The ground of all
+    /// stations is the city; no two stations share more than a border.
+    #[must_use]
+    pub fn territory(&self, is_in: impl Fn(&Station) -> bool) -> Vec<Rings> {
+        let cells = self.stations.iter().zip(&self.cells).filter(|(station, _)| is_in(station));
+        territories::joined(&cells.map(|(_, cell)| cell.as_slice()).collect::<Vec<_>>())
     }
 
     /// Armed posts, traffic booths, service stations and the gates on the ways out.

@@ -1,12 +1,14 @@
 mod devices;
 mod force;
+mod offices;
+mod records;
 mod routes;
 mod trips;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{DeviceId, OrganisationName, Position, Status, Timestamp, Unit, UnitName};
+use model::{DeviceId, Organisation, Position, Status, Timestamp, Unit};
 
 use crate::City;
 use crate::plane::position_at;
@@ -33,15 +35,6 @@ pub struct Forces {
     first: [u32; Force::ALL.len() + 1],
     organisations: Vec<Organisation>,
     routes: Routes,
-}
-
-/// A bureau, a district, a station or another office that units belong to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Organisation {
-    /// Its name.
-    pub name: OrganisationName,
-    /// The office above it; `None` for the bureau.
-    pub parent: Option<OrganisationName>,
 }
 
 /// Where a unit really is: what no device knows exactly.
@@ -101,7 +94,7 @@ impl Forces {
         for (index, count) in shares(units).into_iter().enumerate() {
             first[index + 1] = first[index] + u32::try_from(count).expect("units are counted in 32 bits");
         }
-        let organisations = organisations(&city);
+        let organisations = offices::all(&city);
         let routes = routes::plan(&city, &first);
         Self { city, first, organisations, routes }
     }
@@ -140,7 +133,7 @@ impl Forces {
         self.place(unit).0
     }
 
-    /// The bureau, its districts, their stations, special and traffic police; an office after the one above it.
+    /// The bureau, special and traffic police, the districts, their stations, with their grounds; an office after the one above it.
     #[must_use]
     pub fn organisations(&self) -> &[Organisation] {
         &self.organisations
@@ -166,9 +159,9 @@ impl Forces {
         Unit {
             kind: force.kind(),
             status: Status::Available,
-            organisation: Some(self.organisation(force, ordinal)),
+            organisation: Some(self.office(unit, force)),
             capabilities: force.capabilities().iter().map(|word| (*word).to_owned()).collect(),
-            ..Unit::named(UnitName::new(&name).expect("call signs are names"))
+            ..Unit::named(records::unit_name(&name))
         }
     }
 
@@ -236,39 +229,9 @@ impl Forces {
         (Force::ALL[force], unit - self.first[force] as usize)
     }
 
-    fn organisation(&self, force: Force, ordinal: usize) -> OrganisationName {
-        let station = self.city.stations()[ordinal % self.city.stations().len()];
-        let text = match force {
-            Force::Officer | Force::Community => format!("station-{:02}", station.number),
-            Force::Car | Force::Drone => format!("district-{}", station.district),
-            Force::ArmedCar | Force::Helicopter => "special-police".to_owned(),
-            Force::Motorcycle => "traffic-police".to_owned(),
-        };
-        organisation_name(&text)
-    }
-
     pub(crate) fn numbers(&self, force: Force) -> std::ops::Range<u32> {
         self.first[force as usize]..self.first[force as usize + 1]
     }
-}
-
-fn organisation_name(text: &str) -> OrganisationName {
-    OrganisationName::new(text).expect("our offices have names without blanks")
-}
-
-fn organisations(city: &City) -> Vec<Organisation> {
-    let office = |name: &str, parent: Option<&str>| Organisation {
-        name: organisation_name(name),
-        parent: parent.map(organisation_name),
-    };
-    let mut offices = vec![office("bureau", None)];
-    offices.extend(["special-police", "traffic-police"].map(|name| office(name, Some("bureau"))));
-    offices.extend((1..=crate::city::DISTRICTS).map(|number| office(&format!("district-{number}"), Some("bureau"))));
-    let stations = city.stations().iter();
-    offices.extend(stations.map(|station| {
-        office(&format!("station-{:02}", station.number), Some(&format!("district-{}", station.district)))
-    }));
-    offices
 }
 
 fn course(degrees: f64) -> f32 {

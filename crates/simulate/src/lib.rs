@@ -30,7 +30,7 @@ mod terminals;
 
 pub use city::{BRIDGES, Bridge, City, DISTRICTS, Place, Post, PostKind, River, Road, RoadClass, STATIONS, Station};
 pub use driver::{CONNECTIONS_PER_SECOND, GRACE, run, run_with};
-pub use forces::{DEVICES, Device, Fix, Force, Forces, Organisation, Protocol, Truth, UNITS, UnknownProtocol};
+pub use forces::{DEVICES, Device, Fix, Force, Forces, Protocol, Truth, UNITS, UnknownProtocol};
 pub use plan::{Batches, Plan, SimulateError};
 pub use plane::Point;
 pub use tally::{LeftOut, ProtocolTally, Tally};

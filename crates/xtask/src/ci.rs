@@ -51,6 +51,14 @@ pub(crate) fn loom(root: &Path) -> anyhow::Result<()> {
     run_cargo(root, &test, &[("RUSTFLAGS", "--cfg loom")])
 }
 
+/// Writes the fixture of the city anew.
+///
+/// # Errors
+/// It could not be built or written.
+pub(crate) fn nanning(root: &Path) -> anyhow::Result<()> {
+    run_cargo(root, &["run", "--release", "-p", "muster-tests", "--bin", "nanning", "--", "fixtures/nanning"], &[])
+}
+
 fn step(name: &str, body: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     println!("== {name}");
     let start = Instant::now();

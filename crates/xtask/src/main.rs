@@ -20,6 +20,7 @@ Usage: cargo xtask COMMAND
   test    all tests of the workspace, release profile; seconds per suite; last line `N passed, N failed`
   house   no source file over 600 lines, no path of one machine in any file
   soak    the tests of the promises at their night sizes, hours; `soak NAME`: only suites whose name contains it
+  nanning writes fixtures/nanning anew from the simulated city; a test fails when it is not what is committed
   loom    every interleaving of the index's move of a unit between buckets, as a model; built apart, a minute
   ci      fmt, house, clippy, doc, test, loom, and a short demo; stops at the first failing step
 ";
@@ -51,6 +52,7 @@ fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
             Ok(exit_code(counts))
         }
         ["loom"] => ci::loom(&root).map(|()| ExitCode::SUCCESS),
+        ["nanning"] => ci::nanning(&root).map(|()| ExitCode::SUCCESS),
         ["house"] => house::run(&root).map(|()| ExitCode::SUCCESS),
         ["ci"] => {
             let counts = ci::run(&root);

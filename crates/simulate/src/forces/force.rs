@@ -102,6 +102,15 @@ impl Force {
         }
     }
 
+    /// How many people whom the roster names ride in each of its units.
+    pub(super) const fn crew(self) -> usize {
+        match self {
+            Self::ArmedCar => 4,
+            Self::Helicopter => 2,
+            _ => 0,
+        }
+    }
+
     pub(super) const fn capabilities(self) -> &'static [&'static str] {
         match self {
             Self::ArmedCar => &["armed"],

@@ -133,6 +133,11 @@ impl Routes {
         }
     }
 
+    /// Where the round of unit number `unit` begins.
+    pub(super) fn home(&self, unit: usize) -> Point {
+        self.waypoints[self.rounds[unit].first as usize].point
+    }
+
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
         self.waypoints.capacity() * size_of::<Waypoint>() + self.rounds.capacity() * size_of::<Round>()
