@@ -19,7 +19,7 @@ pub use datagram::listen_datagrams;
 pub use gaps::{Gaps, SenderGaps};
 pub use intake::{Intake, NotSettled, QueueFull};
 pub use session::Session;
-pub use stream::listen_stream;
+pub use stream::{Incoming, listen_stream};
 
 use std::sync::Arc;
 use std::time::Duration;

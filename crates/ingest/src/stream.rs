@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, BytesMut};
 use model::limits::{BATCH_REPORTS_MAX, ENGINE_BATCH_MAX, LAST_WORD_LINGER};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -18,13 +18,33 @@ const READ_BYTES: usize = 16 * 1024;
 /// Most batches' answers that wait for their settlement before the socket is no longer read.
 const UNSETTLED_MAX: usize = model::limits::UNSETTLED_FRAMES_MAX;
 
-/// Serves TCP connections until the task is dropped. One task a connection; those over the limit
+/// Where the connections of a listener come from: a socket, or what encrypts on one.
+pub trait Incoming: Send + 'static {
+    /// One connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// The next one. What is given up on the way loses no connection.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Incoming for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<TcpStream> {
+        let (stream, _) = Self::accept(self).await?;
+        // Answers are small and awaited; without this they would wait for each other.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+/// Serves connections until the task is dropped. One task a connection; those over the limit
 /// are closed at once and counted.
-pub async fn listen_stream<I: Intake>(listener: TcpListener, protocol: &'static Protocol, setting: Setting<I>) {
+pub async fn listen_stream<I: Intake>(mut listener: impl Incoming, protocol: &'static Protocol, setting: Setting<I>) {
     let room = Arc::new(Semaphore::new(setting.limits.connections_max));
     loop {
         let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+            Ok(stream) => stream,
             Err(error) => {
                 // Out of file descriptors, or the peer is gone already. Wait a moment and go on.
                 warn!(protocol = protocol.name, %error, "Connection not accepted.");
@@ -80,8 +100,8 @@ impl End {
     }
 }
 
-struct Connection<I: Intake> {
-    stream: TcpStream,
+struct Connection<I: Intake, S> {
+    stream: S,
     protocol: &'static Protocol,
     session: Session<I>,
     buffer: BytesMut,
@@ -90,10 +110,8 @@ struct Connection<I: Intake> {
     has_framed: bool,
 }
 
-impl<I: Intake> Connection<I> {
-    fn new(stream: TcpStream, protocol: &'static Protocol, setting: &Setting<I>) -> Self {
-        // Answers are small and awaited; without this they would wait for each other.
-        let _ = stream.set_nodelay(true);
+impl<I: Intake, S: AsyncRead + AsyncWrite + Unpin> Connection<I, S> {
+    fn new(stream: S, protocol: &'static Protocol, setting: &Setting<I>) -> Self {
         let session = Session::new(protocol, setting);
         Self { stream, protocol, session, buffer: BytesMut::new(), unsettled: VecDeque::new(), has_framed: false }
     }
@@ -272,6 +290,6 @@ impl<I: Intake> Connection<I> {
 }
 
 /// Reads at most [`READ_BYTES`], however much memory the buffer has.
-async fn read_some(stream: &mut TcpStream, buffer: &mut BytesMut) -> io::Result<usize> {
+async fn read_some(stream: &mut (impl AsyncRead + Unpin), buffer: &mut BytesMut) -> io::Result<usize> {
     stream.read_buf(&mut buffer.limit(READ_BYTES)).await
 }

@@ -185,3 +185,21 @@ pub const GLASS_REASON_BYTES_MIN: usize = 10;
 pub const GLASS_KEPT_MAX: usize = 10_000;
 /// Devices that no unit carries and that are listed at once; more are counted only.
 pub const QUARANTINE_DEVICES_MAX: usize = 65_536;
+/// TLS handshakes of one listener that are open at once; with one more the oldest is cut.
+pub const TLS_HANDSHAKES_MAX: usize = 1_024;
+/// How long a TLS handshake may take.
+pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+/// How often files of certificates and of revocations are looked at.
+pub const TLS_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How often the certificates of open connections are checked anew, besides when a file changes.
+pub const TLS_RECHECK_INTERVAL: Duration = Duration::from_secs(30);
+/// Longest file of certificates, a key or revocations, in bytes.
+pub const TLS_FILE_BYTES_MAX: u64 = 8 << 20;
+/// Longest signed token of an identity provider, in bytes.
+pub const JWT_BYTES_MAX: usize = 4_096;
+/// How long before its time a signed token holds, because two clocks differ.
+pub const JWT_NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(30);
+/// Longest file of the keys of an identity provider, in bytes.
+pub const JWKS_BYTES_MAX: u64 = 256 * 1024;
+/// Most keys in it.
+pub const JWKS_KEYS_MAX: usize = 64;

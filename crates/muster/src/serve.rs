@@ -12,7 +12,8 @@ use tokio::signal::unix::{SignalKind, signal};
     Keys of the file for queries: nearest_objective_ms (5), nearest_deadline_ms (100), within_objective_ms (10),\n\
     within_deadline_ms (250), query_seats (searches at once; one a core).\n\
     For ingestion: shards (writers, each of its part of the units; 1), connections_max, journal_segment_mib, journal_group_us.\n\
-    Keys for log-on: log_on (off, or required), border_strip_m (2000).\n\n\
+    Keys for log-on: log_on (off, or required), border_strip_m (2000), jwt_jwks, jwt_issuer, jwt_audience.\n\
+    Keys for TLS: tls_certificate, tls_key, tls_client_ca, tls_client_crl, tls_client_names.\n\n\
     Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]
 pub(crate) struct Serve {
     /// Configuration file (TOML)
@@ -48,9 +49,10 @@ impl Serve {
         runtime(Some(config.contract.threads()))?.block_on(async {
             let server = Server::start(&config).await?;
             let addresses = server.addresses();
-            println!("map and HTTP   http://{}", addresses.http);
+            let scheme = if config.tls.is_on() { "https" } else { "http" };
+            println!("map and HTTP   {scheme}://{}", addresses.http);
             if let Some(grpc) = addresses.grpc {
-                println!("gRPC           http://{grpc}");
+                println!("gRPC           {scheme}://{grpc}");
             }
             addresses.listen.iter().for_each(|listen| println!("devices        {listen}"));
             if addresses.listen.is_empty() {

@@ -7,6 +7,7 @@ mod glass;
 mod log_on;
 mod operations;
 mod policy;
+mod provider;
 mod scopes;
 mod tree;
 
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::{Principal, Role};
@@ -23,6 +24,7 @@ use query::{Lane, Realm, Scope};
 
 use crate::http::Problem;
 use crate::run::Service;
+use crate::tls::presented;
 pub(crate) use auditor::{Auditor, NotAudited};
 pub(crate) use glass::{Broken, Glass};
 pub use log_on::LogOnRule;
@@ -30,6 +32,8 @@ pub(crate) use log_on::{COOKIE, Grant, LogOn};
 use operations::{Operation, operation};
 use policy::authorize;
 pub(crate) use policy::{Action, Denied};
+pub(crate) use provider::Provider;
+pub use provider::{JwksError, JwtConfig};
 pub(crate) use scopes::Scopes;
 pub(crate) use tree::{Tree, ground};
 
@@ -100,7 +104,8 @@ pub(crate) async fn check(State(service): State<Arc<Service>>, mut request: Requ
         Operation::UnknownPath => return Problem::forbidden("this operation is open to nobody").into_response(),
     };
     let what = format!("{} {}", request.method(), request.uri().path());
-    match admitted(&service, request.headers(), what, action).await {
+    let asked = service.asker(request.headers(), presented(request.extensions()));
+    match admitted(&service, asked, what, action).await {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             next.run(request).await
@@ -115,12 +120,15 @@ pub(crate) async fn check_call(State(service): State<Arc<Service>>, mut request:
         return tonic::Status::unimplemented("there is no such call").into_http();
     };
     let what = format!("{} {}", request.method(), request.uri().path());
-    match admitted(&service, request.headers(), what, action).await {
+    let asked = service.asker(request.headers(), presented(request.extensions()));
+    match admitted(&service, asked, what, action).await {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             next.run(request).await
         }
-        Err(denied @ Denied::Unknown) => tonic::Status::unauthenticated(denied.to_string()).into_http(),
+        Err(denied @ (Denied::Unknown | Denied::Token(_))) => {
+            tonic::Status::unauthenticated(denied.to_string()).into_http()
+        }
         Err(denied @ (Denied::Unavailable | Denied::Full)) => {
             tonic::Status::unavailable(denied.to_string()).into_http()
         }
@@ -128,12 +136,16 @@ pub(crate) async fn check_call(State(service): State<Arc<Service>>, mut request:
     }
 }
 
-/// Who sends a request with these headers, if it may do `action`.
-async fn admitted(service: &Service, headers: &HeaderMap, what: String, action: Action) -> Result<Asker, Denied> {
+/// Whoever asked, if it may do `action`.
+async fn admitted(
+    service: &Service,
+    asked: Result<Asker, Denied>,
+    what: String,
+    action: Action,
+) -> Result<Asker, Denied> {
     if action == Action::Open {
-        return Ok(service.asker(headers).unwrap_or_else(|_| Asker::nobody()));
+        return Ok(asked.unwrap_or_else(|_| Asker::nobody()));
     }
-    let asked = service.asker(headers);
     let denied = match &asked {
         Ok(asker) => authorize(asker, action).err(),
         Err(denied) => Some(*denied),
@@ -147,7 +159,9 @@ async fn admitted(service: &Service, headers: &HeaderMap, what: String, action: 
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
         match denied {
-            Denied::Unknown => Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Nobody knows who asks", denied),
+            Denied::Unknown | Denied::Token(_) => {
+                Self::new(StatusCode::UNAUTHORIZED, "unauthorized", "Nobody knows who asks", denied)
+            }
             Denied::Unavailable | Denied::Full => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-log-on", "Nobody can log on now", denied)
             }

@@ -9,10 +9,12 @@ use ingest::ListenAddress;
 use model::Shards;
 use model::limits::SHARDS_MAX;
 use serde::Deserialize;
+use wire::Transport;
 
-pub use crate::access::LogOnRule;
+pub use crate::access::{JwtConfig, LogOnRule};
 pub use crate::contract::ContractConfig;
 pub use crate::storage::{Data, JournalConfig};
+pub use crate::tls::TlsConfig;
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +109,10 @@ pub struct Config {
     pub journal: JournalConfig,
     /// Whether callers must log on. Default off, which is for loopback; key `log_on`: `off` or `required`.
     pub log_on: LogOnRule,
+    /// An identity provider whose tokens count. Keys `jwt_...`.
+    pub jwt: JwtConfig,
+    /// Encryption, and gateways that log on by certificate. Keys `tls_...`.
+    pub tls: TlsConfig,
     /// Metres beyond the borders of its territory that an organisation sees. Default 2,000; key `border_strip_m`.
     pub border_strip_m: f64,
     /// How fast answers ought to be, when they are too late, and how many searches run at once.
@@ -135,6 +141,8 @@ impl Default for Config {
             data: Data::Folder("muster-data".into()),
             journal: JournalConfig::default(),
             log_on: LogOnRule::Off,
+            jwt: JwtConfig::default(),
+            tls: TlsConfig::default(),
             border_strip_m: model::limits::BORDER_STRIP_M,
             contract: ContractConfig::default(),
             shards: Shards::ONE,
@@ -181,6 +189,22 @@ pub struct Settings {
     pub grpc: Option<String>,
     /// See [`Config::log_on`].
     pub log_on: Option<String>,
+    /// See [`JwtConfig::jwks`].
+    pub jwt_jwks: Option<PathBuf>,
+    /// See [`JwtConfig::issuer`].
+    pub jwt_issuer: Option<String>,
+    /// See [`JwtConfig::audience`].
+    pub jwt_audience: Option<String>,
+    /// See [`TlsConfig::certificate`].
+    pub tls_certificate: Option<PathBuf>,
+    /// See [`TlsConfig::key`].
+    pub tls_key: Option<PathBuf>,
+    /// See [`TlsConfig::client_ca`].
+    pub tls_client_ca: Option<PathBuf>,
+    /// See [`TlsConfig::client_crl`].
+    pub tls_client_crl: Option<PathBuf>,
+    /// See [`TlsConfig::client_names`].
+    pub tls_client_names: Option<Vec<String>>,
     /// See [`Config::border_strip_m`].
     pub border_strip_m: Option<f64>,
     /// See [`Config::hosts`].
@@ -300,6 +324,8 @@ impl Config {
             text.parse::<SocketAddr>().map_err(|_| wrong(key, origin, format!("{text:?} {advice}")))
         };
         self.journal.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
+        self.tls.lay(&settings);
+        self.jwt.lay(&settings);
         self.contract.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         if let Some(count) = settings.shards {
             let problem = || wrong("shards", origin, format!("{count} is not 1 to {SHARDS_MAX}"));
@@ -350,18 +376,38 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] names the key and what to do.
     pub fn validate(&self, origin: &Origin) -> Result<(), ConfigError> {
+        if let Some((key, problem)) = self.tls.missing() {
+            return Err(wrong(key, origin, problem));
+        }
+        if let Some(key) = self.jwt.missing() {
+            return Err(wrong(key, origin, "is not set: `jwt_jwks`, `jwt_issuer` and `jwt_audience` go together"));
+        }
         let beyond = |address: SocketAddr| !address.ip().is_loopback() && !self.insecure;
-        let advice = "is beyond loopback, which needs TLS and tokens; this version has neither: \
-                      bind to 127.0.0.1 behind a proxy that has, or say `insecure` (--insecure)";
-        let muster = self.listen.iter().filter(|one| one.address.protocol.name == "muster");
-        let muster = muster.map(|one| ("listen", one.address.address));
-        let api = [("http", self.http)].into_iter().chain(self.grpc.map(|grpc| ("grpc", grpc))).chain(muster);
-        for (key, address) in api {
+        let api = [("http", self.http)].into_iter().chain(self.grpc.map(|grpc| ("grpc", grpc)));
+        let is_guarded = self.tls.is_on() && self.log_on == LogOnRule::Required;
+        for (key, address) in api.filter(|_| !is_guarded) {
             if beyond(address) {
+                let advice = "is beyond loopback, which needs `tls_certificate`, `tls_key` and `log_on = \"required\"`: \
+                              set them, bind to 127.0.0.1 behind a proxy, or say `insecure` (--insecure)";
                 return Err(wrong(key, origin, format!("{address} {advice}")));
             }
         }
-        for one in &self.listen {
+        let is_muster = |one: &Listen| one.address.protocol.name == "muster";
+        for one in self.listen.iter().filter(|one| is_muster(one) && beyond(one.address.address)) {
+            let advice = match one.address.transport {
+                Transport::Tcp if self.tls.knows_clients() => continue,
+                Transport::Tcp => {
+                    "is beyond loopback, which needs `tls_certificate`, `tls_key` and `tls_client_ca`: \
+                     set them, bind to 127.0.0.1, or say `insecure` (--insecure)"
+                }
+                Transport::Udp => {
+                    "is beyond loopback, and datagrams are not encrypted: listen over tcp, bind to 127.0.0.1, \
+                     or say `insecure` (--insecure)"
+                }
+            };
+            return Err(wrong("listen", origin, format!("{} {advice}", one.address)));
+        }
+        for one in self.listen.iter().filter(|one| !is_muster(one)) {
             if beyond(one.address.address) && !one.insecure {
                 let advice = "is beyond loopback, and device formats know neither encryption nor identity: \
                               set `insecure = true` on this listener if its network is closed";
@@ -454,10 +500,31 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_go_together_are_refused_apart() {
+        let set = |text: &str| complaint(file(text).and_then(|set| set.validate(&Origin::Flag).map(|()| set)));
+        assert!(set("tls_certificate = \"c\"").contains("set `tls_key`"));
+        assert!(set("tls_key = \"k\"").contains("set `tls_certificate`"));
+        assert!(set("tls_client_ca = \"a\"").starts_with("`tls_client_ca`"));
+        assert!(
+            set("tls_certificate = \"c\"\ntls_key = \"k\"\ntls_client_crl = \"r\"").contains("set `tls_client_ca`")
+        );
+        assert!(set("jwt_jwks = \"j\"\njwt_issuer = \"i\"").starts_with("`jwt_audience`"));
+    }
+
+    #[test]
     fn binds_beyond_loopback_need_a_word() {
         let set = |text: &str| file(text).unwrap().validate(&Origin::Flag).map_err(|error| error.to_string());
         assert!(set("http = \"0.0.0.0:8080\"").unwrap_err().contains("--insecure"));
         assert!(set("http = \"0.0.0.0:8080\"\ninsecure = true").is_ok());
+        let tls = "tls_certificate = \"c\"\ntls_key = \"k\"\n";
+        let http = "http = \"0.0.0.0:8080\"\n";
+        assert!(set(&format!("{http}{tls}")).unwrap_err().contains("`log_on = \"required\"`"));
+        assert!(set(&format!("{http}log_on = \"required\"")).unwrap_err().contains("`tls_certificate`"));
+        assert!(set(&format!("{http}{tls}log_on = \"required\"")).is_ok());
+        let muster = |transport: &str| format!("listen = [\"muster={transport}://0.0.0.0:1\"]\n{tls}");
+        assert!(set(&muster("tcp")).unwrap_err().contains("`tls_client_ca`"));
+        assert!(set(&(muster("tcp") + "tls_client_ca = \"a\"")).is_ok());
+        assert!(set(&(muster("udp") + "tls_client_ca = \"a\"")).unwrap_err().contains("not encrypted"));
         assert!(set("listen = [\"jt808=tcp://0.0.0.0:1\"]").unwrap_err().contains("insecure = true"));
         assert!(set("listen = [{ address = \"jt808=tcp://0.0.0.0:1\", insecure = true }]").is_ok());
         assert!(set("listen = [{ address = \"muster=tcp://0.0.0.0:1\", insecure = true }]").is_err());

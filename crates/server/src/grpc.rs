@@ -9,15 +9,15 @@ mod queries;
 use std::sync::Arc;
 
 use model::limits;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::Routes;
-use tonic::transport::server::{Server, TcpIncoming};
+use tonic::transport::server::Server;
 use tonic_health::ServingStatus;
 use tracing::warn;
 
 use crate::access;
 use crate::run::Service;
+use crate::tls::Incoming;
 
 /// The generated services; their answers are [`laid`].
 pub(crate) mod stubs {
@@ -34,7 +34,7 @@ pub(crate) mod clients {
 
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.descriptors"));
 
-pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
+pub(crate) async fn serve(incoming: Incoming, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
     use stubs::{ingest_server::IngestServer, query_server::QueryServer};
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<IngestServer<gateways::Gateways>>().await;
@@ -63,7 +63,7 @@ pub(crate) async fn serve(socket: TcpListener, service: Arc<Service>, mut stoppe
         .http2_keepalive_interval(Some(limits::GRPC_KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(limits::GRPC_KEEPALIVE_TIMEOUT))
         .add_routes(calls.into())
-        .serve_with_incoming_shutdown(TcpIncoming::from(socket).with_nodelay(Some(true)), ended)
+        .serve_with_incoming_shutdown(incoming, ended)
         .await;
     watching.abort();
     if let Err(error) = served {

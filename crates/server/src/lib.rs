@@ -14,10 +14,14 @@ mod quarantine;
 mod run;
 mod search;
 mod seats;
+mod small_file;
 mod storage;
+mod tls;
 mod units_file;
 
+pub use access::{JwksError, JwtConfig};
 pub use clock::SystemClock;
 pub use http::openapi;
 pub use run::{Addresses, Figures, Server, StartError};
+pub use tls::{TlsConfig, TlsError};
 pub use units_file::UnitsFileError;

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::ListenerExt;
 use engine::{Engine, Recovery, UnknownDevices};
 use ingest::{Counters, ListenAddress, SessionLimits, Setting};
 use journal::Status;
@@ -17,7 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use wire::Transport;
 
-use crate::access::{Auditor, Glass, LogOn, LogOnRule, Scopes};
+use crate::access::{Auditor, Glass, LogOn, LogOnRule, Provider, Scopes};
 use crate::config::{Config, Origin};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
@@ -26,6 +25,7 @@ use crate::level::{self, Level};
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
 use crate::seats::Seats;
+use crate::tls::{Incoming, Port, Presented, Tls};
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
 /// How long open requests may take after the server was told to stop.
@@ -49,16 +49,19 @@ pub(crate) struct Service {
     pub(crate) glass: Glass,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) level: Level,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) provider: Option<Arc<Provider>>,
     clock: Arc<SystemClock>,
     ready: AtomicBool,
 }
 
 impl Service {
-    fn new(config: &Config, engine: Arc<Engine>, store: Arc<Store>, clock: Arc<SystemClock>, http: SocketAddr) -> Self {
+    fn new(config: &Config, engine: Arc<Engine>, store: Arc<Store>, outside: &Outside, http: SocketAddr) -> Self {
+        let clock = Arc::clone(&outside.clock);
         let quarantine = Arc::new(Quarantine::default());
         let setting = Setting {
             intake: Arc::new(EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine) }),
-            counters: Arc::new(Counters::default()),
+            counters: Arc::clone(&outside.counters),
             gaps: Arc::default(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: SessionLimits {
@@ -75,12 +78,19 @@ impl Service {
             rates: Rates::default(),
             seats,
             figures,
-            log_on: LogOn::new(config.log_on, Arc::clone(&store), Arc::clone(&clock) as Arc<dyn Clock>),
+            log_on: LogOn::new(
+                config.log_on,
+                Arc::clone(&store),
+                outside.provider.clone(),
+                Arc::clone(&clock) as Arc<dyn Clock>,
+            ),
             scopes: Scopes::new(config.border_strip_m),
             auditor: Auditor::start(Arc::clone(&store)),
             glass: Glass::default(),
             quarantine,
             level: Level::default(),
+            tls: outside.tls.clone(),
+            provider: outside.provider.clone(),
             store,
             clock,
             engine,
@@ -103,7 +113,9 @@ impl Service {
         };
         let clock = (self.clock.behind_ms() > CLOCK_BEHIND_MS_MAX).then_some("clock_set_back");
         let engine = self.engine.has_broken().then_some("engine_stopped");
-        engine.into_iter().chain(journal).chain(clock).collect()
+        let keys = self.provider.as_ref().filter(|provider| provider.is_stale()).map(|_| "token_keys");
+        let certificate = self.tls.as_ref().filter(|tls| tls.is_stale()).map(|_| "certificate");
+        engine.into_iter().chain(journal).chain(clock).chain(certificate).chain(keys).collect()
     }
 
     /// Returns once every change made before is stored.
@@ -111,6 +123,20 @@ impl Service {
         let settlement = ingest::Intake::submit(&*self.setting.intake, Vec::new()).await;
         let settled = async { settlement?.await };
         settled.await.map_err(|error| Problem::not_settled(&error))
+    }
+}
+
+/// What the server has of the world outside before it has anything to serve.
+struct Outside {
+    clock: Arc<SystemClock>,
+    counters: Arc<Counters>,
+    tls: Option<Arc<Tls>>,
+    provider: Option<Arc<Provider>>,
+}
+
+impl Outside {
+    fn incoming(&self, socket: TcpListener, port: Port) -> Incoming {
+        Incoming::new(socket, port, self.tls.as_ref(), &self.counters)
     }
 }
 
@@ -133,6 +159,12 @@ pub enum StartError {
     /// Units and organisations of the store cannot be read.
     #[error("the store cannot be read: {0}")]
     Level(String),
+    /// The keys of the identity provider cannot be used.
+    #[error(transparent)]
+    Jwks(#[from] crate::JwksError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::TlsError),
     /// What is stored cannot be read; nothing was changed.
     #[error(transparent)]
     Recovery(#[from] engine::RecoveryError),
@@ -214,6 +246,9 @@ impl Server {
     /// As [`Self::start`].
     pub async fn start_on(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
+        let (clock, counters) = (Arc::new(SystemClock::default()), Arc::default());
+        let (tls, provider) = (Tls::of(&config.tls)?, Provider::of(&config.jwt)?);
+        let outside = Outside { clock, counters, tls, provider };
         let store = Arc::new(storage::store(&config.data)?);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
@@ -226,8 +261,9 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let recovery = Arc::new(Recovery::default());
         let gate = Gate::before(&recovery);
+        let http = outside.incoming(http, Port::Http);
         let mut api = vec![tokio::spawn(serve_http(http, gate.router(), stopped.clone()))];
-        let clock = Arc::new(SystemClock::default());
+        let clock = Arc::clone(&outside.clock);
         let engine = match open(config, disk, Arc::clone(&clock) as Arc<dyn Clock>, recovery).await {
             Ok(engine) => engine,
             Err(error) => {
@@ -239,15 +275,19 @@ impl Server {
             LogOnRule::Required => store.bootstrap(clock.now())?,
             LogOnRule::Off => None,
         };
-        let service = Arc::new(Service::new(config, engine, store, clock, addresses.http));
+        let service = Arc::new(Service::new(config, engine, store, &outside, addresses.http));
         if let Err(problem) = service.level().await {
             api.iter().for_each(JoinHandle::abort);
             return Err(StartError::Level(problem.detail().to_owned()));
         }
         gate.open(http::router(&service));
-        api.extend(grpc.map(|socket| tokio::spawn(grpc::serve(socket, Arc::clone(&service), stopped.clone()))));
-        let mut listeners: Vec<_> = devices.into_iter().map(|device| device.serve(service.setting.clone())).collect();
+        let grpc = grpc.map(|socket| outside.incoming(socket, Port::Grpc));
+        api.extend(grpc.map(|calls| tokio::spawn(grpc::serve(calls, Arc::clone(&service), stopped.clone()))));
+        let serve = |device: Bound| device.serve(&outside, service.setting.clone());
+        let mut listeners: Vec<_> = devices.into_iter().map(serve).collect();
         listeners.push(tokio::spawn(level::follow(Arc::clone(&service))));
+        listeners.extend(outside.tls.map(|tls| tokio::spawn(tls.watch())));
+        listeners.extend(outside.provider.map(|provider| tokio::spawn(provider.watch())));
         if config.insecure {
             listeners.push(tokio::spawn(remind_of_insecurity()));
         }
@@ -354,13 +394,12 @@ async fn tell_recovery(recovery: &Recovery) {
     }
 }
 
-async fn serve_http(socket: TcpListener, router: Router, mut stopped: watch::Receiver<bool>) {
+async fn serve_http(incoming: Incoming, router: Router, mut stopped: watch::Receiver<bool>) {
     let ended = async move {
         let _ = stopped.wait_for(|stopped| *stopped).await;
     };
-    // An answer is one write: it must not wait for the caller's word that it has the one before.
-    let socket = socket.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let served = axum::serve(socket, router).with_graceful_shutdown(ended).await;
+    let router = router.into_make_service_with_connect_info::<Presented>();
+    let served = axum::serve(incoming, router).with_graceful_shutdown(ended).await;
     if let Err(error) = served {
         warn!(%error, "HTTP ended.");
     }
@@ -418,9 +457,13 @@ impl Bound {
         Ok(Self { address, socket })
     }
 
-    fn serve(self, setting: Setting<EngineIntake>) -> JoinHandle<()> {
+    /// Device formats know no encryption; ours does.
+    fn serve(self, outside: &Outside, setting: Setting<EngineIntake>) -> JoinHandle<()> {
         let protocol = self.address.protocol;
         match self.socket {
+            Socket::Stream(socket) if protocol.name == Port::Muster.as_str() => {
+                tokio::spawn(ingest::listen_stream(outside.incoming(socket, Port::Muster), protocol, setting))
+            }
             Socket::Stream(socket) => tokio::spawn(ingest::listen_stream(socket, protocol, setting)),
             Socket::Datagrams(socket) => tokio::spawn(ingest::listen_datagrams(socket, protocol, setting)),
         }

@@ -38,5 +38,5 @@ pub use error::StoreError;
 pub use refusal::{Found, Refusal};
 pub use said::Heard;
 pub use sqlite::Store;
-pub use tokens::{BOOTSTRAP, Bearer, TokenRecord};
+pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord};
 pub use units::{Imported, UnitChange};

@@ -11,8 +11,8 @@ use crate::{By, Refusal, Store, StoreError};
 
 /// The principal of the one-time token of an empty store.
 pub const BOOTSTRAP: &str = "bootstrap";
-/// Names that no token may have, because the audit uses them for others.
-const RESERVED: [&str; 3] = [BOOTSTRAP, "local", "muster"];
+/// Names that no principal may have, because the audit uses them for others.
+pub const RESERVED: [&str; 3] = [BOOTSTRAP, "local", "muster"];
 /// What secrets begin with, so that a scanner finds one that was published.
 const PREFIX: &str = "muster_";
 const SECRET_BYTES: usize = 32;

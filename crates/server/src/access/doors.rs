@@ -10,6 +10,7 @@ use store::{Store, StoreError};
 use super::{Asker, Denied, Grant, LogOnRule, NotAudited};
 use crate::http::Problem;
 use crate::run::Service;
+use crate::tls::Client;
 use query::Scope;
 
 /// A session that was opened.
@@ -21,12 +22,12 @@ pub(crate) struct Opened {
 }
 
 impl Service {
-    /// Who sends a request with these headers, and whose units it sees.
-    pub(crate) fn asker(&self, headers: &HeaderMap) -> Result<Asker, Denied> {
+    /// Who sends a request with these headers over a connection of `client`, and whose units it sees.
+    pub(crate) fn asker(&self, headers: &HeaderMap, client: Option<&Arc<Client>>) -> Result<Asker, Denied> {
         if self.log_on.rule() == LogOnRule::Off {
             return Ok(Asker::local());
         }
-        let grant = self.log_on.grant(headers)?;
+        let grant = self.log_on.grant(headers, client)?;
         Ok(self.asker_of(grant))
     }
 
@@ -107,7 +108,8 @@ impl Service {
 
     /// Opens a session for the token of these headers. Each try is in the audit.
     pub(crate) async fn open_session(&self, headers: &HeaderMap) -> Result<Opened, Problem> {
-        let opened = self.log_on.grant(headers).and_then(|grant| {
+        // A certificate opens none: the session would outlive its connection.
+        let opened = self.log_on.grant(headers, None).and_then(|grant| {
             if grant.is_one_time {
                 return Err(Denied::OneTime);
             }
@@ -124,7 +126,7 @@ impl Service {
 
     /// What a cookie says so that browsers send it over encrypted connections only, where there are some.
     pub(crate) const fn secure(&self) -> &'static str {
-        ""
+        if self.tls.is_some() { "; Secure" } else { "" }
     }
 
     /// Calls the store, which may wait for the disk.

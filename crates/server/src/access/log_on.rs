@@ -3,13 +3,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
-use model::limits::{SESSION_LIFE, SESSIONS_MAX, TOKENS_KNOWN_MAX, TOKENS_LOOK_INTERVAL};
+use model::limits::{SESSION_LIFE, SESSIONS_MAX, TLS_RECHECK_INTERVAL, TOKENS_KNOWN_MAX, TOKENS_LOOK_INTERVAL};
 use model::{Clock, Principal, Timestamp};
 use parking_lot::Mutex;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use store::{Store, StoreError};
 
-use super::Denied;
+use super::provider::Named;
+use super::{Denied, Provider};
+use crate::tls::Client;
 
 /// The cookie of a browser's session.
 pub(crate) const COOKIE: &str = "muster_session";
@@ -32,7 +34,16 @@ pub(crate) struct Grant {
     /// It may only make the first lasting token.
     pub(crate) is_one_time: bool,
     /// To ask again whether it still holds.
-    secret: Arc<str>,
+    proof: Proof,
+}
+
+/// What a principal showed.
+#[derive(Clone)]
+enum Proof {
+    /// A token of the store or of the identity provider.
+    Secret(Arc<str>),
+    /// A certificate, on the connection that it came over.
+    Certificate(Arc<Client>),
 }
 
 /// Without the secret.
@@ -49,6 +60,7 @@ impl fmt::Debug for Grant {
 pub(crate) struct LogOn {
     rule: LogOnRule,
     store: Arc<Store>,
+    provider: Option<Arc<Provider>>,
     clock: Arc<dyn Clock>,
     known: Mutex<Known>,
     sessions: Mutex<HashMap<String, Grant>>,
@@ -64,34 +76,58 @@ struct Known {
 }
 
 impl LogOn {
-    pub(crate) fn new(rule: LogOnRule, store: Arc<Store>, clock: Arc<dyn Clock>) -> Self {
-        Self { rule, store, clock, known: Mutex::default(), sessions: Mutex::default() }
+    pub(crate) fn new(
+        rule: LogOnRule,
+        store: Arc<Store>,
+        provider: Option<Arc<Provider>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { rule, store, provider, clock, known: Mutex::default(), sessions: Mutex::default() }
     }
 
     pub(crate) const fn rule(&self) -> LogOnRule {
         self.rule
     }
 
-    /// Who sends a request with these headers.
-    pub(crate) fn grant(&self, headers: &HeaderMap) -> Result<Grant, Denied> {
+    /// Who sends a request with these headers over a connection of `client`. What it says in words counts first.
+    pub(crate) fn grant(&self, headers: &HeaderMap, client: Option<&Arc<Client>>) -> Result<Grant, Denied> {
         let now = self.clock.now();
-        let grant = match bearer(headers) {
-            Some(secret) => self.of_secret(secret, now)?,
-            None => {
-                let session = cookie(headers).and_then(|id| self.sessions.lock().get(id).cloned());
-                // Its token may have been revoked since.
-                self.of_secret(&session.ok_or(Denied::Unknown)?.secret, now)?
-            }
-        };
-        Ok(grant)
+        if let Some(secret) = bearer(headers) {
+            return self.of_secret(secret, now);
+        }
+        if let Some(id) = cookie(headers) {
+            let session = self.sessions.lock().get(id).filter(|session| now < session.expires).cloned();
+            // Its token may have been revoked since.
+            return self.of_proof(&session.ok_or(Denied::Unknown)?.proof, now);
+        }
+        let client = Proof::Certificate(Arc::clone(client.ok_or(Denied::Unknown)?));
+        self.of_proof(&client, now)
+    }
+
+    fn of_proof(&self, proof: &Proof, now: Timestamp) -> Result<Grant, Denied> {
+        match proof {
+            Proof::Secret(secret) => self.of_secret(secret, now),
+            Proof::Certificate(client) if client.holds() => Ok(Grant {
+                principal: Arc::clone(client.principal()),
+                expires: now.after(TLS_RECHECK_INTERVAL),
+                is_one_time: false,
+                proof: proof.clone(),
+            }),
+            Proof::Certificate(_) => Err(Denied::Unknown),
+        }
     }
 
     /// Whether a stream that was opened with `grant` may go on. Costs a look-up in memory, and one in the store each second.
     pub(crate) fn holds(&self, grant: &Grant) -> bool {
-        self.of_secret(&grant.secret, self.clock.now()).is_ok_and(|now| now.principal == grant.principal)
+        self.of_proof(&grant.proof, self.clock.now()).is_ok_and(|now| now.principal == grant.principal)
     }
 
     fn of_secret(&self, secret: &str, now: Timestamp) -> Result<Grant, Denied> {
+        // No token of the store has a dot.
+        if let Some(provider) = self.provider.as_ref().filter(|_| secret.contains('.')) {
+            let Named { principal, expires } = provider.named(secret, now)?;
+            return Ok(Grant { principal, expires, is_one_time: false, proof: Proof::Secret(secret.into()) });
+        }
         let mut known = self.known.lock();
         known.look(&self.store, now).map_err(|_| Denied::Unavailable)?;
         if let Some(grant) = known.grants.get(secret) {
@@ -103,7 +139,7 @@ impl LogOn {
             principal: Arc::new(bearer.principal),
             expires: bearer.expires,
             is_one_time: bearer.is_one_time,
-            secret: Arc::clone(&secret),
+            proof: Proof::Secret(Arc::clone(&secret)),
         };
         if known.grants.len() >= TOKENS_KNOWN_MAX {
             known.grants.clear();

@@ -1,6 +1,7 @@
 use model::Role;
 
 use super::Asker;
+use super::provider::BadToken;
 
 /// What an operation does, as far as rights go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +30,9 @@ pub(crate) enum Denied {
     /// No token, or none that holds.
     #[error("send `Authorization: Bearer TOKEN` with a token that holds, or log on with POST /v1/session")]
     Unknown,
+    /// A signed token that opens nothing.
+    #[error("{0}")]
+    Token(#[from] BadToken),
     /// The role lacks the right.
     #[error("role {role} may not do this")]
     Role {

@@ -14,6 +14,7 @@ use tower::ServiceExt as _;
 
 use super::operations::OPERATIONS;
 use super::policy::Action;
+use super::provider::tests::Idp;
 use crate::Server;
 use crate::config::{Config, Data, LogOnRule};
 
@@ -30,6 +31,8 @@ enum Caller {
     Nonsense,
     Expired,
     Revoked,
+    ExpiredJwt,
+    WrongAudience,
     /// With a role, of the east or of no organisation.
     East(Role),
     Whole(Role),
@@ -38,7 +41,9 @@ enum Caller {
 impl Caller {
     fn all() -> Vec<Self> {
         let roles = Role::ALL.iter().flat_map(|role| [Self::East(*role), Self::Whole(*role)]);
-        [Self::NoToken, Self::Nonsense, Self::Expired, Self::Revoked].into_iter().chain(roles).collect()
+        let nobodies =
+            [Self::NoToken, Self::Nonsense, Self::Expired, Self::Revoked, Self::ExpiredJwt, Self::WrongAudience];
+        nobodies.into_iter().chain(roles).collect()
     }
 
     /// What the table of rights promises, said once more in other words.
@@ -77,6 +82,7 @@ struct Scene {
     server: Server,
     http: Router,
     grpc: Router,
+    idp: Idp,
     _stop: watch::Sender<bool>,
 }
 
@@ -90,6 +96,8 @@ impl Scene {
         let any = "127.0.0.1:0".parse().unwrap();
         let config =
             Config { http: any, grpc: None, data: Data::Off, log_on: LogOnRule::Required, ..Config::default() };
+        let idp = Idp::new();
+        let config = Config { jwt: idp.config(), ..config };
         let server = Server::start(&config).await.unwrap();
         for (name, organisation) in [(OURS, "org-east"), (THEIRS, "org-west")] {
             let organisation = Some(model::OrganisationName::new(organisation).unwrap());
@@ -102,6 +110,7 @@ impl Scene {
             http: crate::http::router(&service),
             grpc: crate::grpc::checked(&service, &stopped),
             server,
+            idp,
             _stop: stop,
         };
         scene.report(OURS, "22.8170").await;
@@ -126,6 +135,10 @@ impl Scene {
             Caller::NoToken => None,
             Caller::Nonsense => Some("muster_nonsense".to_owned()),
             Caller::Expired => Some(make(&viewer, now.shifted_ms(-7_200_000), hour)),
+            Caller::ExpiredJwt => {
+                Some(self.idp.token(now, |claims| claims["exp"] = (now.unix_ms() / 1_000 - 1).into()))
+            }
+            Caller::WrongAudience => Some(self.idp.token(now, |claims| claims["aud"] = "mail".into())),
             Caller::Revoked => {
                 let secret = make(&viewer, now, hour);
                 let store = &self.server.service().store;
@@ -309,6 +322,23 @@ async fn a_token_is_traded_for_a_cookie_that_ends_with_it() {
     scene.server.stop().await;
 }
 
+/// Of the identity provider, with the scope of its `org`.
+#[tokio::test]
+async fn a_signed_token_sees_what_its_organisation_sees_and_opens_a_session() {
+    let scene = Scene::new().await;
+    let token = scene.idp.token(scene.now(), |_| ());
+    let (status, _, answer) = scene.ask(request("GET", "/v1/units", Some(&token), "")).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains(OURS) && !answer.contains(THEIRS), "{answer}");
+    assert_eq!(scene.ask(request("POST", "/v1/session", Some(&token), "")).await.0, 200);
+    let gateway = scene.idp.token(scene.now(), |claims| claims["role"] = "gateway".into());
+    assert_eq!(scene.ask(request("GET", "/v1/units", Some(&gateway), "")).await.0, 403);
+    let none = scene.idp.token(scene.now(), |claims| claims["exp"] = serde_json::Value::Null);
+    let (status, _, answer) = scene.ask(request("GET", "/v1/units", Some(&none), "")).await;
+    assert!(status == 401 && answer.contains("has no `exp`"), "{answer}");
+    scene.server.stop().await;
+}
+
 /// First start: the one-time token makes one administrator and nothing else.
 #[tokio::test]
 async fn the_one_time_token_makes_an_administrator_and_ends() {
@@ -318,7 +348,7 @@ async fn the_one_time_token_makes_an_administrator_and_ends() {
     let one_time = server.one_time_token().unwrap().to_owned();
     let (stop, stopped) = watch::channel(false);
     let (http, grpc) = (crate::http::router(server.service()), crate::grpc::checked(server.service(), &stopped));
-    let scene = Scene { server, http, grpc, _stop: stop };
+    let scene = Scene { server, http, grpc, idp: Idp::new(), _stop: stop };
     for (method, path) in [("GET", "/v1/units"), ("GET", "/v1/tokens"), ("GET", "/v1/stats"), ("POST", "/v1/session")] {
         assert_eq!(scene.ask(request(method, path, Some(&one_time), "")).await.0, 403, "{path}");
     }

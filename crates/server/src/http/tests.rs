@@ -263,3 +263,53 @@ fn a_unit_with_more_devices_than_one_change_gives_is_refused_by_field_and_value(
         (&400.into(), &"devices".into(), &"65 devices".into())
     );
 }
+
+/// Status line and headers of one request, in lower case, as a browser on this machine would send it.
+async fn browse(http: SocketAddr, request: &str, body: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(http).await.unwrap();
+    let text = format!("{request}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split("\r\n\r\n").next().unwrap().to_ascii_lowercase()
+}
+
+/// Of another origin, that a browser on this machine shows: it can send requests, and must neither change nor read.
+#[tokio::test]
+async fn a_page_of_another_origin_neither_changes_nor_reads_anything() {
+    let (server, http) = started().await;
+    let (host, json) = (format!("host: {http}"), "content-type: application/json");
+    let unit = r#"{"kind":"vehicle"}"#;
+    for origin in ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1.evil.example"] {
+        for (method, path) in [
+            ("PUT", "/v1/units/car-1"),
+            ("DELETE", "/v1/units/car-1"),
+            ("POST", "/v1/reports"),
+            ("POST", "/v1/within"),
+            ("POST", "/v1/session"),
+            ("POST", "/v1/tokens"),
+        ] {
+            let request = format!("{method} {path} HTTP/1.1\r\n{host}\r\n{json}\r\norigin: {origin}");
+            assert!(browse(http, &request, unit).await.starts_with("http/1.1 403"), "{origin} {method} {path}");
+        }
+        // The browser asks before it sends what is not plain, and shows the page no answer that does not allow it.
+        for method in ["OPTIONS", "GET"] {
+            let asked = "access-control-request-method: PUT";
+            let request = format!("{method} /v1/units HTTP/1.1\r\n{host}\r\n{asked}\r\norigin: {origin}");
+            let answer = browse(http, &request, "").await;
+            assert!(!answer.contains("access-control-"), "{origin} {method}: {answer}");
+        }
+    }
+    // A form needs no leave to be sent, but it is no JSON.
+    let form = format!("POST /v1/reports HTTP/1.1\r\n{host}\r\ncontent-type: text/plain");
+    assert!(browse(http, &form, r#"{"reports":[]}"#).await.starts_with("http/1.1 4"));
+    // A name of the page's own that leads to this machine makes its origin ours to the browser, but not to us.
+    for name in ["evil.example", "localhost.evil.example:8080", ""] {
+        let request = format!("GET /v1/units HTTP/1.1\r\nhost: {name}\r\norigin: http://{name}");
+        assert!(browse(http, &request, "").await.starts_with("http/1.1 4"), "{name:?}");
+    }
+    let own = format!("POST /v1/reports HTTP/1.1\r\n{host}\r\n{json}\r\norigin: http://{http}");
+    assert!(browse(http, &own, r#"{"reports":[]}"#).await.starts_with("http/1.1 2"), "our own page may");
+    server.stop().await;
+}
