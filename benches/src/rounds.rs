@@ -28,11 +28,16 @@ impl Rounds {
         }
     }
 
+    /// The least, the median and the greatest ratio of two figures, calculated round by round.
+    #[must_use]
+    pub fn ratio(&self, above: &str, below: &str) -> Option<[f64; 3]> {
+        let (above, below) = (self.figures.get(above)?, self.figures.get(below)?);
+        Some(spread(above.iter().zip(below).map(|(above, below)| above / below).collect()))
+    }
+
     /// Prints the ratio of two figures, calculated round by round, beside its goal. Nothing when one was not measured.
     pub fn print_ratio(&self, what: &str, above: &str, below: &str, goal: f64) {
-        let (Some(above), Some(below)) = (self.figures.get(above), self.figures.get(below)) else { return };
-        let ratios = above.iter().zip(below).map(|(above, below)| above / below).collect();
-        let [least, median, most] = spread(ratios);
+        let Some([least, median, most]) = self.ratio(above, below) else { return };
         let verdict = if median <= goal { "met" } else { "missed" };
         println!("| {what} | {median:.3} | {least:.3} - {most:.3} | {goal:.3} | {verdict} |");
     }

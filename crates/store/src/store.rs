@@ -29,6 +29,8 @@ struct Writer {
     connection: Connection,
     /// The last row that this process appended or found: it must be there when the next one is appended.
     last: Option<Head>,
+    /// Whether its transactions are synced, as it was told last.
+    is_full: Option<bool>,
     /// Looks since the head was kept, and when that was.
     unkept: u64,
     kept_at: Option<Timestamp>,
@@ -61,7 +63,7 @@ impl Store {
         schema::migrate(&mut connection, &path)?;
         let reader = Some(Mutex::new(connect(&path)?));
         let head = Some(HeadFile::beside(&path));
-        let writer = Mutex::new(Writer { connection, last: None, unkept: 0, kept_at: None });
+        let writer = Mutex::new(Writer { connection, last: None, is_full: None, unkept: 0, kept_at: None });
         let store = Self { path, writer, reader, head };
         store.check_head()?;
         Ok(store)
@@ -94,7 +96,7 @@ impl Store {
         let mut connection = Connection::open_in_memory()?;
         prepare(&connection)?;
         schema::migrate(&mut connection, &path)?;
-        let writer = Mutex::new(Writer { connection, last: None, unkept: 0, kept_at: None });
+        let writer = Mutex::new(Writer { connection, last: None, is_full: None, unkept: 0, kept_at: None });
         Ok(Self { path, writer, reader: None, head: None })
     }
 
@@ -143,7 +145,10 @@ impl Store {
         let mut writer = self.writer.lock();
         let is_due = writer.is_head_due(now);
         let is_full = durability == Durability::Machine || is_due;
-        writer.connection.pragma_update(None, "synchronous", if is_full { "FULL" } else { "NORMAL" })?;
+        if writer.is_full != Some(is_full) {
+            writer.connection.pragma_update(None, "synchronous", if is_full { "FULL" } else { "NORMAL" })?;
+            writer.is_full = Some(is_full);
+        }
         let last = writer.last;
         let transaction = writer.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut chain = Chain::end(&transaction)?;
@@ -223,11 +228,14 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// The log is moved into the file each 32 MiB: that waits for the disk, and looks should not each few hundred transactions.
 fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(STORE_BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection
-        .execute_batch("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 67108864")
+    connection.execute_batch(
+        "PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF; PRAGMA journal_size_limit = 67108864;
+             PRAGMA wal_autocheckpoint = 8192",
+    )
 }
 
 fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
