@@ -204,3 +204,46 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
     let mut pairs = all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use model::{PrincipalName, Role};
+
+    use super::*;
+
+    /// Milliseconds since 1970.
+    struct Hands(AtomicI64);
+
+    impl Clock for Hands {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_unix_ms(self.0.load(Ordering::Relaxed)).unwrap()
+        }
+
+        fn monotonic(&self) -> std::time::Duration {
+            std::time::Duration::ZERO
+        }
+    }
+
+    /// A browser may keep a cookie for as long as it likes: once sessions ended only when the cookie was gone, or its token.
+    #[test]
+    fn a_session_ends_though_its_cookie_is_still_sent() {
+        let clock = Arc::new(Hands(AtomicI64::new(1_800_000_000_000)));
+        let store = Arc::new(Store::in_memory().unwrap());
+        let holder = Principal { name: PrincipalName::new("ana").unwrap(), role: Role::Viewer, organisation: None };
+        let (now, local) = (clock.now(), Principal::local());
+        let by = store::By { principal: &local, now, reason: None };
+        let secret = store.create_token(&by, &holder, now.after(2 * SESSION_LIFE)).unwrap();
+        let log_on = LogOn::new(LogOnRule::Required, store, None, Arc::clone(&clock) as Arc<dyn Clock>);
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, format!("Bearer {secret}").parse().unwrap());
+        let (id, _) = log_on.open_session(&log_on.grant(&headers, None).unwrap()).unwrap();
+        let cookie = HeaderMap::from_iter([(header::COOKIE, format!("{COOKIE}={id}").parse().unwrap())]);
+        let later = |ms: i64| clock.0.store(now.unix_ms() + SESSION_LIFE.as_millis() as i64 + ms, Ordering::Relaxed);
+        later(-1);
+        assert!(log_on.grant(&cookie, None).is_ok());
+        later(0);
+        assert!(log_on.grant(&cookie, None).is_err() && log_on.grant(&headers, None).is_ok());
+    }
+}
