@@ -1,12 +1,22 @@
+mod fixture;
+mod log_on;
+
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use model::{Principal, UnitKind};
 use server::Server;
-use server::config::{Config, Data, Listen};
+use server::config::{Config, Data, Listen, LogOnRule};
 use simulate::{Forces, Plan, Target};
+use store::{By, Store};
+use tokio::sync::Notify;
 
+use self::fixture::Loaded;
+use self::log_on::{Guest, Login};
 use crate::query::{ask, print_nearest};
 use crate::serve::{runtime, stop_signal};
 use crate::simulate::{duration, print_tally};
@@ -17,6 +27,8 @@ const FIRST_QUESTION: (f64, f64) = (22.817, 108.316);
 const SAY_EVERY: Duration = Duration::from_secs(2);
 /// The first answer is asked for when most devices have reported.
 const FIRST_ANSWER_AFTER: Duration = Duration::from_secs(8);
+/// How long the demo's token holds.
+const TOKEN_LIFE: Duration = Duration::from_secs(24 * 3_600);
 
 /// Server and simulated city in one process; prints the map's address
 #[derive(Args)]
@@ -34,6 +46,9 @@ pub(crate) struct Demo {
     /// How long, as in 20s [default: until stopped]
     #[arg(long, value_parser = duration)]
     duration: Option<Duration>,
+    /// Let everybody log on, and ask as somebody who does not see everything
+    #[arg(long, value_name = "WHO")]
+    login: Option<Login>,
 }
 
 impl Demo {
@@ -45,25 +60,25 @@ impl Demo {
         println!("Building the city (seed {}) ...", self.seed);
         let units = self.units.unwrap_or(simulate::UNITS);
         let forces = Arc::new(Forces::new(self.seed, units));
-        let any = |protocol: &str| format!("{protocol}=tcp://127.0.0.1:0").parse();
-        let listen = ["jt808", "nmea", "taip", "muster"]
-            .into_iter()
-            .map(|protocol| any(protocol).map(|address| Listen { address, insecure: false }));
         let folder = tempfile::Builder::new().prefix("muster-demo-").tempdir()?;
-        let config = Config {
-            http: self.http,
-            grpc: None,
-            listen: listen.collect::<Result<_, _>>()?,
-            data: Data::Folder(folder.path().to_owned()),
-            ..Config::default()
-        };
-        let server = Server::start(&config).await?;
-        for (unit, devices) in forces.roster() {
+        let (loaded, token) = self.load(folder.path(), &forces)?;
+        let server = Server::start(&self.config(folder.path())?).await?;
+        // There are too many of them to write each down: they are on the map only.
+        for (unit, devices) in forces.roster().filter(|(unit, _)| unit.kind == UnitKind::Community) {
             server.enrol(unit, &devices)?;
         }
         let map = format!("http://{}", server.addresses().http);
-        println!("{} units with {} devices are on the roster.\n", forces.units(), forces.devices());
+        println!("{}.", loaded.said());
+        println!("{} units with {} devices are on the roster and move.\n", forces.units(), forces.devices());
         println!("    The map:  {map}\n");
+        let questions = Questions {
+            has_asked: Cell::new(false),
+            guest: token.map(|(principal, token)| {
+                println!("    Log on as {} of {}:  {map}/#token={token}\n", principal.role, office(&principal));
+                Guest::new(principal, token, map.clone(), &loaded)
+            }),
+            map,
+        };
         println!(
             "Reports are stored before they are acknowledged, in {} until the demo ends.\n",
             folder.path().display()
@@ -73,11 +88,13 @@ impl Demo {
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
         let plan = Plan { units, seed: self.seed, duration: self.duration, ..Plan::new(targets, now) };
         let city = simulate::run_with(&plan, Arc::clone(&forces), async { drop(stop_signal().await) }, |_| {});
-        let watched = watch(&server, &map);
-        let tally = tokio::select! {
-            tally = city => tally?,
-            error = watched => return error,
+        let ended = Notify::new();
+        let until_it_ends = async {
+            let tally = city.await?;
+            ended.notify_one();
+            Ok(tally)
         };
+        let (tally, ()) = tokio::try_join!(until_it_ends, questions.watch(&server, &ended))?;
         println!("\nThe city has stopped. What its devices sent:");
         print_tally(&tally);
         let outcomes = server.outcomes().into_iter().filter(|(_, reports)| *reports > 0);
@@ -88,37 +105,89 @@ impl Demo {
         server.stop().await;
         Ok(())
     }
+
+    fn config(&self, folder: &Path) -> anyhow::Result<Config> {
+        let any = |protocol: &str| format!("{protocol}=tcp://127.0.0.1:0").parse();
+        let listen = ["jt808", "nmea", "taip", "muster"]
+            .into_iter()
+            .map(|protocol| any(protocol).map(|address| Listen { address, insecure: false }));
+        Ok(Config {
+            http: self.http,
+            grpc: None,
+            listen: listen.collect::<Result<_, _>>()?,
+            data: Data::Folder(folder.to_owned()),
+            log_on: if self.login.is_some() { LogOnRule::Required } else { LogOnRule::Off },
+            ..Config::default()
+        })
+    }
+
+    /// Fills the store before the server starts on it, and makes the token of who is to log on.
+    fn load(&self, folder: &Path, forces: &Forces) -> anyhow::Result<(Loaded, Option<(Principal, String)>)> {
+        let store = Store::open(folder)?;
+        let now = model::Clock::now(&server::SystemClock::default());
+        let by = By { principal: &Principal::local(), now, reason: Some("demo") };
+        let loaded = fixture::load(&store, &by, forces)?;
+        let token = self.login.map(Login::principal).map(|principal| {
+            let token = store.create_token(&by, &principal, now.after(TOKEN_LIFE))?;
+            anyhow::Ok((principal, token))
+        });
+        Ok((loaded, token.transpose()?))
+    }
 }
 
-/// Says how it goes, and asks once; ends only with an error.
-async fn watch(server: &Server, map: &str) -> anyhow::Result<()> {
-    let started = tokio::time::Instant::now();
-    let mut has_asked = false;
-    let mut tick = tokio::time::interval(SAY_EVERY);
-    tick.tick().await;
-    loop {
+fn office(principal: &Principal) -> &str {
+    principal.organisation.as_ref().map_or("all", |name| name.as_str())
+}
+
+/// What the demo asks its server, once.
+struct Questions {
+    has_asked: Cell<bool>,
+    guest: Option<Guest>,
+    map: String,
+}
+
+impl Questions {
+    /// Says how it goes until the city has ended, and asks once.
+    async fn watch(&self, server: &Server, ended: &Notify) -> anyhow::Result<()> {
+        let started = tokio::time::Instant::now();
+        let mut tick = tokio::time::interval(SAY_EVERY);
         tick.tick().await;
-        let figures = server.figures();
-        let age = |seconds: Option<f64>| seconds.map_or("-".into(), |seconds| format!("{seconds:.1} s"));
-        println!(
-            "{:>4} s  {:>8.0} reports/s  {:>6} of {} units located  age of fixes p50 {} p99 {}  {} emergencies",
-            started.elapsed().as_secs(),
-            figures.reports_per_s,
-            figures.located,
-            figures.units,
-            age(figures.fix_age_p50_s),
-            age(figures.fix_age_p99_s),
-            figures.emergencies,
-        );
-        if !has_asked && started.elapsed() >= FIRST_ANSWER_AFTER {
-            has_asked = true;
-            let (lat, lon) = FIRST_QUESTION;
+        loop {
+            tokio::select! {
+                _ = tick.tick() => {}
+                // A short run, or a busy machine, may not have come to it.
+                () = ended.notified() => return self.ask_once().await,
+            }
+            let figures = server.figures();
+            let age = |seconds: Option<f64>| seconds.map_or("-".into(), |seconds| format!("{seconds:.1} s"));
             println!(
-                "\nWho is nearest to Chaoyang Square ({lat}, {lon})?   GET {map}/v1/nearest?lat={lat}&lon={lon}&k=5"
+                "{:>4} s  {:>8.0} reports/s  {:>6} of {} units located  age of fixes p50 {} p99 {}  {} emergencies",
+                started.elapsed().as_secs(),
+                figures.reports_per_s,
+                figures.located,
+                figures.units,
+                age(figures.fix_age_p50_s),
+                age(figures.fix_age_p99_s),
+                figures.emergencies,
             );
-            let url = format!("{map}/v1/nearest?lat={lat}&lon={lon}&k=5");
-            print_nearest(&tokio::task::spawn_blocking(move || ask(&url)).await??);
-            println!();
+            if started.elapsed() >= FIRST_ANSWER_AFTER {
+                self.ask_once().await?;
+            }
         }
+    }
+
+    async fn ask_once(&self) -> anyhow::Result<()> {
+        if self.has_asked.replace(true) {
+            return Ok(());
+        }
+        if let Some(guest) = self.guest.clone() {
+            return tokio::task::spawn_blocking(move || guest.ask()).await?;
+        }
+        let ((lat, lon), map) = (FIRST_QUESTION, &self.map);
+        let url = format!("{map}/v1/nearest?lat={lat}&lon={lon}&k=5");
+        println!("\nWho is nearest to Chaoyang Square ({lat}, {lon})?   GET {url}");
+        print_nearest(&tokio::task::spawn_blocking(move || ask(&url)).await??);
+        println!();
+        Ok(())
     }
 }

@@ -14,7 +14,7 @@ const pen = canvas.getContext("2d");
 const state = {
   units: new Map(), shown: new Set(Object.keys(COLOURS).filter((kind) => kind !== "community")), counts: {},
   centre: [108.36, 22.81], pixelsPerDegree: 1500, isFitted: false, answer: null, asked: null,
-  heard: performance.now(), isLost: false, alarms: [], language: localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
+  heard: performance.now(), isLost: false, isLoggedOut: false, round: 0, hasFigures: true, who: JSON.parse(localStorage.getItem("who")), alarms: [], language: localStorage.getItem("language") ?? (navigator.language.startsWith("zh") ? "zh" : "en"),
 };
 const words = () => WORDS[state.language];
 const element = (id) => document.getElementById(id);
@@ -33,12 +33,25 @@ function toPlace(x, y) {
 async function ask(path) {
   const answer = await fetch(path);
   const body = await answer.json();
-  if (!answer.ok) throw new Error(body.detail ?? body.title);
+  if (!answer.ok) throw Object.assign(new Error(body.detail ?? body.title), { status: answer.status });
   return body;
+}
+
+/** Figures of the whole are not for those who see a part. Asked once only: each refusal is in the audit. */
+async function askFigures() {
+  if (!state.hasFigures) return null;
+  try {
+    return await ask("/v1/stats");
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    state.hasFigures = false;
+    return null;
+  }
 }
 
 /** One round over all pages of the kinds that are shown. */
 async function poll() {
+  const { round } = state;
   try {
     const units = new Map();
     const kinds = [...state.shown].join(",");
@@ -50,17 +63,81 @@ async function poll() {
       }
       next = page.next;
     }
+    const stats = await askFigures();
+    // Somebody logged off meanwhile: what was asked for before is not for whoever comes next.
+    if (round !== state.round) return;
     state.units = units;
-    showFigures(await ask("/v1/stats"));
+    if (stats) showFigures(stats);
+    else countSeen();
     state.heard = performance.now();
     state.isLost = false;
     fitOnce();
-  } catch {
+  } catch (error) {
+    if (round !== state.round) return;
+    // No more questions until somebody logs on: each would be one refusal more in the audit.
+    if (error.status === 401) return showLogOn();
     state.isLost = true;
   }
   showTrouble();
   draw();
-  setTimeout(poll, POLL_MS);
+  setTimeout(() => { if (round === state.round) poll(); }, POLL_MS);
+}
+
+/** Nothing that was seen before stays on the screen. */
+function showLogOn(problem = "") {
+  state.round += 1;
+  Object.assign(state, { isLoggedOut: true, who: null, units: new Map(), counts: {}, alarms: [], answer: null, isLost: false });
+  localStorage.removeItem("who");
+  element("nearest").hidden = true;
+  element("figures").textContent = "";
+  element("log-on").hidden = false;
+  element("log-on").querySelector("p").textContent = problem;
+  showWho();
+  showTrouble();
+  buildLegend();
+  draw();
+}
+
+/** Trades a token for a session, whose cookie no script can read. */
+async function logOn(token) {
+  const answer = await fetch("/v1/session", { method: "POST", headers: { authorization: `Bearer ${token}` } });
+  if (!answer.ok) return showLogOn(answer.status === 401 ? words().logOn.wrong : words().logOn.full);
+  const { principal, role, org } = await answer.json();
+  const wasLoggedOut = state.isLoggedOut;
+  Object.assign(state, { who: { principal, role, org }, isLoggedOut: false, hasFigures: true });
+  localStorage.setItem("who", JSON.stringify(state.who));
+  element("log-on").hidden = true;
+  showWho();
+  if (wasLoggedOut) poll();
+}
+
+async function logOff() {
+  await fetch("/v1/session", { method: "DELETE" });
+  showLogOn();
+}
+
+/** A link may bring a token behind #: it goes at once, so that it is neither in the history nor in a bookmark. */
+async function takeTokenOfAddress() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  await logOn(token);
+}
+
+function showWho() {
+  const w = words();
+  element("who").hidden = !state.who;
+  element("who").querySelector("b").textContent = state.who ? `${state.who.principal} · ${w.roles[state.who.role] ?? state.who.role} · ${state.who.org ?? w.all}` : "";
+  element("log-off").textContent = w.logOn.off;
+}
+
+/** Without figures of the whole: those of the kinds that are shown, as far as the caller sees them. */
+function countSeen() {
+  element("figures").textContent = "";
+  state.alarms = [];
+  state.counts = {};
+  for (const unit of state.units.values()) state.counts[unit.kind] = (state.counts[unit.kind] ?? 0) + 1;
+  for (const span of document.querySelectorAll("#legend span")) span.textContent = state.counts[span.dataset.kind] ?? 0;
 }
 
 function fitOnce() {
@@ -188,6 +265,7 @@ async function askNearest([lon, lat]) {
     state.answer = await ask(`/v1/nearest?lat=${lat.toFixed(7)}&lon=${lon.toFixed(7)}&k=10`);
     showNearest();
   } catch (error) {
+    if (error.status === 401) return showLogOn();
     element("trouble").hidden = false;
     element("trouble").textContent = error.message;
   }
@@ -239,6 +317,11 @@ function speak() {
   document.documentElement.lang = state.language;
   element("language").textContent = words().other;
   element("hint").textContent = words().hint;
+  const form = element("log-on");
+  form.querySelector("h2").textContent = words().logOn.title;
+  form.querySelector("span").textContent = words().logOn.label;
+  form.querySelector("button").textContent = words().logOn.button;
+  showWho();
   buildLegend();
   if (state.answer) showNearest();
 }
@@ -283,6 +366,14 @@ function listen() {
     localStorage.setItem("language", state.language);
     speak();
   });
+  element("log-on").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const input = event.target.querySelector("input");
+    logOn(input.value.trim()).catch(() => showLogOn(words().logOn.full));
+    input.value = "";
+  });
+  element("log-off").addEventListener("click", logOff);
+  addEventListener("hashchange", takeTokenOfAddress);
   const resize = () => {
     [canvas.width, canvas.height] = [innerWidth * devicePixelRatio, innerHeight * devicePixelRatio];
     draw();
@@ -293,4 +384,5 @@ function listen() {
 
 speak();
 listen();
-poll();
+// Also when the server does not answer: the round says so.
+takeTokenOfAddress().catch(() => {}).finally(() => { if (!state.isLoggedOut) poll(); });
