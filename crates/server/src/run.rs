@@ -236,20 +236,25 @@ impl Server {
     /// # Errors
     /// [`StartError`] says what to change.
     pub async fn start(config: &Config) -> Result<Self, StartError> {
+        config.validate(&Origin::Flag)?;
         let disk = storage::take(&config.data)?;
-        Self::start_on(config, disk).await
+        Self::start_with(config, disk, storage::store(&config.data)?).await
     }
 
-    /// The same on a disk of the caller's; `None` stores nothing.
+    /// The same with a journal on a disk of the caller's, and who is known in memory; `None` stores nothing.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub async fn start_on(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
+        Self::start_with(config, disk, Store::in_memory()?).await
+    }
+
+    async fn start_with(config: &Config, disk: Option<Arc<dyn Disk>>, store: Store) -> Result<Self, StartError> {
         let (clock, counters) = (Arc::new(SystemClock::default()), Arc::default());
         let (tls, provider) = (Tls::of(&config.tls)?, Provider::of(&config.jwt)?);
         let outside = Outside { clock, counters, tls, provider };
-        let store = Arc::new(storage::store(&config.data)?);
+        let store = Arc::new(store);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
         let devices = config.listen.iter().map(|one| Bound::of(one.address)).collect::<Result<Vec<_>, _>>()?;
