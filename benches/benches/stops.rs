@@ -105,7 +105,9 @@ fn framing(criterion: &mut Criterion) {
                             consumed
                         }
                         Cut::Skip { bytes, .. } => bytes,
-                        Cut::More | Cut::Lost(_) => panic!("the stream holds whole frames"),
+                        // The closing flag of the last frame may open another.
+                        Cut::More => break,
+                        Cut::Lost(_) => panic!("the stream holds whole frames"),
                     };
                     rest = &rest[drop..];
                 }
