@@ -62,6 +62,11 @@ impl Asker {
         self.scope.is_everything()
     }
 
+    /// Whether it is no organisation's: what nobody owns is its to change. Broken glass shows all and gives no such right.
+    pub(crate) fn is_of_the_whole(&self) -> bool {
+        self.principal.organisation.is_none()
+    }
+
     /// Refuses the one-time token, where its one thing is not done.
     pub(crate) fn is_lasting(&self) -> Result<(), Denied> {
         let is_one_time = self.grant.as_ref().is_some_and(|grant| grant.is_one_time);

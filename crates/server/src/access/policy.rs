@@ -73,7 +73,7 @@ pub(crate) fn authorize(asker: &Asker, action: Action) -> Result<(), Denied> {
     if asker.grant.as_ref().is_some_and(|grant| grant.is_one_time) && action != Action::Issue {
         return Err(Denied::OneTime);
     }
-    if action.roles().contains(&role) && (asker.principal.organisation.is_none() || !is_of_the_whole) {
+    if action.roles().contains(&role) && (asker.is_of_the_whole() || !is_of_the_whole) {
         return Ok(());
     }
     Err(Denied::Role { role })

@@ -463,6 +463,8 @@ async fn a_dispatcher_directs_its_own_units_and_sees_what_stands() {
     assert!(assignment.contains("\"assignment\":\"incident-12\""), "{assignment}");
     let hidden = put(&format!("/v1/units/{THEIRS}/status"), r#"{"status":"busy"}"#).await;
     assert_eq!(hidden.0, 404);
+    let misspelt = put(&status, r#"{"status":"busy","idempotency_kye":"k9"}"#).await;
+    assert_eq!(misspelt.0, 400, "a key that is ignored would make two changes: {}", misspelt.2);
     for (bad, field) in [(r#"{"status":"tired"}"#, "status"), (r#"{"status":"busy","owner":"boss"}"#, "owner")] {
         let (code, _, answer) = put(&status, bad).await;
         assert_eq!((code.as_u16(), answer.contains(&format!("\"field\":\"{field}\""))), (400, true), "{answer}");
@@ -486,6 +488,10 @@ async fn broken_glass_shows_all_to_a_commander_and_itself_to_the_superior() {
     assert!(units().await.contains(THEIRS));
     let east_of_whole = request("DELETE", "/v1/units/west-9", commander.as_deref(), "");
     assert_eq!(scene.ask(east_of_whole).await.0, 403, "it sees, and may not do more");
+    let nobodys = Unit::named(UnitName::new("nobodys").unwrap());
+    scene.server.enrol(nobodys, &[]).unwrap();
+    let direct = request("PUT", "/v1/units/nobodys/status", commander.as_deref(), r#"{"status":"busy"}"#);
+    assert_eq!(scene.ask(direct).await.0, 403, "what nobody owns is not its to direct");
     let told = scene.ask(request("GET", "/v1/break-glass", chief.as_deref(), "")).await.2;
     assert!(told.contains("e-commander") && told.contains("shots at the bridge"), "{told}");
     let rows = scene.server.service().store.query_audit(&Filter::default(), None, 1_000).unwrap().rows;

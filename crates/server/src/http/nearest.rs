@@ -38,7 +38,7 @@ const CANDIDATES: &str =
         ("explain" = Option<bool>, Query, description = "Name those left out, at most 100"),
         ("allow_degraded" = Option<bool>, Query, description = "When the query would be refused: answer it within `searched_m` metres only, with `degraded`: true. What is in that circle is complete"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 100"),
-        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default dispatch. Anyone may name any lane until there is log-on"),
+        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default dispatch. With log-on, role viewer may name map and bulk only, and map is its default"),
     ),
     responses(
         (status = 200, body = Collection),

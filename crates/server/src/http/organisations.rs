@@ -137,7 +137,7 @@ pub(crate) async fn write(
     // A new one must hang below one's own; one's own stays where it is.
     let is_theirs = parent.as_ref().is_some_and(|parent| service.commands(&asker, parent));
     let is_known = service.knows(&name).await?;
-    if !asker.sees_all() && !(is_theirs && (!is_known || service.commands(&asker, &name))) {
+    if !asker.is_of_the_whole() && !(is_theirs && (!is_known || service.commands(&asker, &name))) {
         return Err(Problem::forbidden("only organisations below your own may be changed, and stay there"));
     }
     let territory = territory_of(territory, datum)?;

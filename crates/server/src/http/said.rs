@@ -18,36 +18,45 @@ use super::units::{answer, name_of, unknown};
 use crate::access::Asker;
 use crate::run::Service;
 
-/// Who says it, when it was so, and a key that makes it one change however often it is sent.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
-pub(crate) struct Saying {
+/// Who says it, when it was so, and its key, as they were sent. Each body has these of its own: a flattened one would take a
+/// misspelt member in silence.
+struct Saying {
+    owner: Option<String>,
+    time: Option<String>,
+    source: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+/// A change of status.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StatusAsk {
+    /// available, busy, off_duty, unknown; null takes back what this owner said.
+    status: Option<String>,
     /// cad (default) stands before terminal, and that before the record of the unit.
     owner: Option<String>,
     /// RFC 3339; absent: now. Nothing older than what the same owner said is taken.
     time: Option<String>,
     /// Which system or person says so; at most 128 bytes.
     source: Option<String>,
-    /// At most 128 bytes; kept for 72 hours.
+    /// Makes it one change however often it is sent: at most 128 bytes, kept for 72 hours.
     idempotency_key: Option<String>,
-}
-
-/// A change of status.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(crate) struct StatusAsk {
-    /// available, busy, off_duty, unknown; null takes back what this owner said.
-    status: Option<String>,
-    #[serde(flatten)]
-    saying: Saying,
 }
 
 /// A change of assignment.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct AssignmentAsk {
     /// An incident, a task: at most 128 bytes; null takes it back.
     assignment: Option<String>,
-    #[serde(flatten)]
-    saying: Saying,
+    /// cad (default) stands before terminal, and that before the record of the unit.
+    owner: Option<String>,
+    /// RFC 3339; absent: now. Nothing older than what the same owner said is taken.
+    time: Option<String>,
+    /// Which system or person says so; at most 128 bytes.
+    source: Option<String>,
+    /// Makes it one change however often it is sent: at most 128 bytes, kept for 72 hours.
+    idempotency_key: Option<String>,
 }
 
 /// Says what a unit can take on. 200 means: it is stored, also when it was repeated or late.
@@ -70,7 +79,8 @@ pub(crate) async fn status(
     Path(unit): Path<String>,
     body: Result<Json<StatusAsk>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let StatusAsk { status, saying } = json(body)?;
+    let StatusAsk { status, owner, time, source, idempotency_key } = json(body)?;
+    let saying = Saying { owner, time, source, idempotency_key };
     let read = |text: String| text.parse::<Status>().map_err(|error| Problem::bad("status", &text, error));
     let status = status.map(read).transpose()?;
     say(&service, asker, &unit, SaidOf::Status(status), saying).await
@@ -96,7 +106,8 @@ pub(crate) async fn assignment(
     Path(unit): Path<String>,
     body: Result<Json<AssignmentAsk>, JsonRejection>,
 ) -> Result<Response, Problem> {
-    let AssignmentAsk { assignment, saying } = json(body)?;
+    let AssignmentAsk { assignment, owner, time, source, idempotency_key } = json(body)?;
+    let saying = Saying { owner, time, source, idempotency_key };
     say(&service, asker, &unit, SaidOf::Assignment(assignment), saying).await
 }
 
@@ -104,7 +115,7 @@ async fn say(service: &Service, asker: Asker, unit: &str, of: SaidOf, saying: Sa
     let name = name_of(unit)?;
     let live = service.engine.live();
     let seen = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
-    if !seen.unit.organisation.as_ref().map_or(asker.sees_all(), |one| service.commands(&asker, one)) {
+    if !seen.unit.organisation.as_ref().map_or(asker.is_of_the_whole(), |one| service.commands(&asker, one)) {
         return Err(Problem::forbidden("this unit is not yours to direct"));
     }
     let now = live.now();

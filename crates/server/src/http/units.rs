@@ -97,7 +97,7 @@ pub(crate) fn name_of(text: &str) -> Result<UnitName, Problem> {
         ("limit" = Option<u32>, Query, description = "Features on a page, 1 to 1000; default 1000"),
         ("next" = Option<String>, Query, description = "The `next` of the page before"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 250"),
-        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. Anyone may name any lane until there is log-on"),
+        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. With log-on, role viewer may name map and bulk only, and map is its default"),
     ),
     responses(
         (status = 200, body = Collection),
@@ -232,7 +232,7 @@ pub(crate) async fn write(
     let before = live.unit(&name, &Scope::everything()).map(|view| view.unit.organisation.clone());
     let is_theirs = |organisation: &Option<OrganisationName>| match organisation {
         Some(organisation) => service.commands(&asker, organisation),
-        None => asker.sees_all(),
+        None => asker.is_of_the_whole(),
     };
     // The same words for a name that is taken elsewhere: who may not see it must not learn of it.
     if !is_theirs(&unit.organisation) || !before.as_ref().is_none_or(is_theirs) {
@@ -282,7 +282,7 @@ pub(crate) async fn delete(
     let (name, if_match) = (name_of(&unit)?, if_match(&headers)?);
     let live = service.engine.live();
     let seen = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
-    if !seen.unit.organisation.as_ref().map_or(asker.sees_all(), |one| service.commands(&asker, one)) {
+    if !seen.unit.organisation.as_ref().map_or(asker.is_of_the_whole(), |one| service.commands(&asker, one)) {
         return Err(Problem::forbidden("this unit is not yours to change"));
     }
     let (now, wanted) = (live.now(), name.clone());

@@ -66,7 +66,7 @@ pub(crate) enum Place {
         ("next" = Option<String>, Query, description = "The `next` of the page before"),
         ("allow_degraded" = Option<bool>, Query, description = "Only false: an area has no degraded answer, and true is refused"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 250"),
-        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. Anyone may name any lane until there is log-on"),
+        ("Muster-Lane" = Option<String>, Header, description = "emergency, dispatch, map or bulk; default map. With log-on, role viewer may name map and bulk only, and map is its default"),
     ),
     request_body = AreaBody,
     responses(
