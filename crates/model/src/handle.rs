@@ -10,3 +10,7 @@ pub struct DeviceHandle(pub u32);
 /// Dense number of an organisation in one running server. Never leaves the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct OrganisationHandle(pub u32);
+
+/// Dense number of a zone in one set of zones. Never leaves the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub struct ZoneHandle(pub u32);

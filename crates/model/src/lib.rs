@@ -5,8 +5,10 @@
 
 mod clock;
 mod disk;
+mod event;
 mod handle;
 mod heard;
+mod hours;
 pub mod limits;
 mod name;
 mod organisation;
@@ -17,12 +19,15 @@ mod shards;
 mod time;
 mod unit;
 mod words;
+mod zone;
 
 pub use clock::Clock;
 pub use disk::{Disk, DiskFile};
-pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle};
+pub use event::{Event, EventKind};
+pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle, ZoneHandle};
 pub use heard::{Binding, Heard, Press, What};
-pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName, UnitName};
+pub use hours::{Hours, HoursError, hold as hours_hold};
+pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName, UnitName, ZoneName};
 pub use organisation::{Command, Organisation, Rings};
 pub use position::Position;
 pub use principal::{Principal, Role};
@@ -31,3 +36,4 @@ pub use shards::Shards;
 pub use time::Timestamp;
 pub use unit::{Capabilities, CapabilityError, Owner, Said, SaidOf, Span, Status, Unit, UnitKind, UnitRecord};
 pub use words::UnknownWord;
+pub use zone::{Minimum, Settle, Shape, Zone};

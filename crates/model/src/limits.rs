@@ -203,3 +203,15 @@ pub const JWT_NOT_BEFORE_LEEWAY: Duration = Duration::from_secs(30);
 pub const JWKS_BYTES_MAX: u64 = 256 * 1024;
 /// Most keys in it.
 pub const JWKS_KEYS_MAX: usize = 64;
+/// Lowest layer of zones.
+pub const ZONE_LAYER_MAX: u8 = 99;
+/// Most zones of one server that are in force at once.
+pub const ZONES_MAX: usize = 200_000;
+/// Metres beyond the border of a zone at which a unit may have crossed it, where the zone does not say.
+pub const ZONE_MARGIN_M: f32 = 25.0;
+/// Seconds that it must be so, where the zone does not say.
+pub const ZONE_SETTLE_S: u32 = 30;
+/// Most minimums of strength of one zone, and most hours of one of them.
+pub const ZONE_MINIMUMS_MAX: usize = 64;
+/// Most H3 cells of one zone.
+pub const ZONE_CELLS_MAX: usize = ZONE_POINTS_MAX;

@@ -91,6 +91,10 @@ name! {
     /// A bureau, a district, a station.
     OrganisationName
 }
+name! {
+    /// A beat, a responsibility zone, a cordon.
+    ZoneName
+}
 
 impl DeviceId {
     /// The name of a device whose protocol calls it `id`, as `protocol:id`.

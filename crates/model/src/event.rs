@@ -1,0 +1,70 @@
+use crate::words::words;
+use crate::{OrganisationName, Position, Timestamp, UnitName, ZoneName};
+
+words! {
+    /// What happened.
+    EventKind, "kind of event",
+    /// A unit is in a zone now.
+    Enter = "enter",
+    /// A unit is no longer in a zone.
+    Exit = "exit",
+    /// A unit has been in a zone for the time that the zone names.
+    Dwell = "dwell",
+    /// A unit stays in a zone longer than the zone allows.
+    Overstay = "overstay",
+    /// A unit on duty left the zone that its duty names.
+    BeatLeft = "beat_left",
+    /// It is back.
+    BeatJoined = "beat_joined",
+    /// A zone has fewer units than its minimum.
+    StrengthBelow = "strength_below",
+    /// It has enough again.
+    StrengthRestored = "strength_restored",
+    /// An emergency button was pressed.
+    EmergencyRaised = "emergency_raised",
+    /// A dispatcher has seen it.
+    EmergencySeen = "emergency_seen",
+    /// A person cleared it, with a reason.
+    EmergencyCleared = "emergency_cleared",
+    /// A unit is out of contact.
+    ContactLost = "contact_lost",
+    /// It was heard again.
+    ContactFound = "contact_found",
+    /// A gateway is silent, and with it all that report through it.
+    GatewayLost = "gateway_lost",
+    /// It was heard again.
+    GatewayFound = "gateway_found",
+    /// The devices of one unit are too far apart.
+    Split = "split",
+    /// They are together again.
+    Joined = "joined",
+    /// A standing query has another answer.
+    Standing = "standing",
+    /// A standing query has ended.
+    StandingEnded = "standing_ended",
+    /// Something was not looked at, and events may be missing: said, never silent.
+    Gap = "gap",
+}
+
+/// Something that changed, numbered and durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// Rises with each, without gaps; its name.
+    pub number: u64,
+    /// What happened.
+    pub kind: EventKind,
+    /// When it was true: of a crossing, the time of the fix that settled it.
+    pub time: Timestamp,
+    /// When it was noted.
+    pub noted: Timestamp,
+    /// Of which unit.
+    pub unit: Option<UnitName>,
+    /// Of which zone.
+    pub zone: Option<ZoneName>,
+    /// Whose it is: that of the unit, or of the zone where there is no unit.
+    pub organisation: Option<OrganisationName>,
+    /// Where.
+    pub place: Option<Position>,
+    /// More about it, as the text of a JSON object; empty when there is none.
+    pub detail: String,
+}
