@@ -61,10 +61,31 @@ pub struct Event {
     pub unit: Option<UnitName>,
     /// Of which zone.
     pub zone: Option<ZoneName>,
-    /// Whose it is: that of the unit, or of the zone where there is no unit.
+    /// Whose unit it is; `None`: nobody's, or no unit.
     pub organisation: Option<OrganisationName>,
+    /// Whose zone it is; `None`: everybody's, or no zone.
+    pub zone_organisation: Option<OrganisationName>,
     /// Where.
     pub place: Option<Position>,
     /// More about it, as the text of a JSON object; empty when there is none.
     pub detail: String,
+}
+
+impl Event {
+    /// An event of which only the kind and the times are known; it has no number yet.
+    #[must_use]
+    pub const fn of(kind: EventKind, time: Timestamp, noted: Timestamp) -> Self {
+        Self {
+            number: 0,
+            kind,
+            time,
+            noted,
+            unit: None,
+            zone: None,
+            organisation: None,
+            zone_organisation: None,
+            place: None,
+            detail: String::new(),
+        }
+    }
 }

@@ -23,6 +23,7 @@ mod change;
 mod checks;
 mod commands;
 mod error;
+pub mod events;
 pub mod exchange;
 mod organisations;
 mod refusal;

@@ -220,7 +220,7 @@ fn at_once<T>(
     Ok(value)
 }
 
-fn connect(path: &Path) -> Result<Connection, StoreError> {
+pub(crate) fn connect(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let at = StoreError::at(path);
     let connection = Connection::open_with_flags(path, flags).map_err(&at)?;
@@ -229,7 +229,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
 }
 
 /// The log is moved into the file each 32 MiB: that waits for the disk, and looks should not each few hundred transactions.
-fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
+pub(crate) fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(STORE_BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(
@@ -238,7 +238,7 @@ fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     )
 }
 
-fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+pub(crate) fn quick_check(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let at = StoreError::at(path);
     let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(&at)?;
     if said == "ok" {
