@@ -215,3 +215,9 @@ pub const ZONE_SETTLE_S: u32 = 30;
 pub const ZONE_MINIMUMS_MAX: usize = 64;
 /// Most H3 cells of one zone.
 pub const ZONE_CELLS_MAX: usize = ZONE_POINTS_MAX;
+/// Most metres of a margin beyond a border.
+pub const ZONE_MARGIN_M_MAX: f32 = 10_000.0;
+/// Longest time that a zone may name to settle, dwell or stay, in seconds: a week.
+pub const ZONE_TIME_S_MAX: u32 = 7 * 86_400;
+/// Most minutes that a local clock is ahead of UTC, or behind it.
+pub const UTC_OFFSET_MIN_MAX: i16 = 18 * 60;

@@ -7,6 +7,7 @@
 //! `{"datum":"wgs84","organisations":[{"org","label","parent","territory"}]}`, the territory a GeoJSON Polygon, MultiPolygon or
 //! null.
 
+pub(crate) mod checked;
 mod csv_units;
 mod json;
 mod territory;

@@ -29,10 +29,12 @@ mod organisations;
 mod refusal;
 mod said;
 mod schema;
+mod spans;
 #[path = "store.rs"]
 mod sqlite;
 mod tokens;
 mod units;
+mod zones;
 
 pub use by::{By, IfMatch, Versioned};
 pub use error::StoreError;
@@ -41,3 +43,4 @@ pub use said::Heard;
 pub use sqlite::Store;
 pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord};
 pub use units::{Imported, UnitChange};
+pub use zones::{ZoneChange, ZoneVersion};

@@ -235,6 +235,7 @@ fn refuse_in_use(change: &Change<'_>, name: &OrganisationName) -> Result<(), Sto
     let dependents = [
         ("organisations below it", "SELECT name AS one FROM organisations WHERE parent = ?1 AND ?2 = ?2"),
         ("units", "SELECT name AS one FROM units WHERE organisation = ?1 AND retired_ms IS NULL AND ?2 = ?2"),
+        ("zones", "SELECT name AS one FROM zones WHERE organisation = ?1 AND until_ms > ?2"),
         (
             "commands that have not ended",
             "SELECT organisation || ' under ' || under AS one FROM commands WHERE (organisation = ?1 OR under = ?1) AND until_ms > ?2",
@@ -258,7 +259,7 @@ fn refuse_in_use(change: &Change<'_>, name: &OrganisationName) -> Result<(), Sto
 
 /// Count of polygons; each its count of rings; each its count of points; each latitude and longitude in 1e-7 degrees. All in
 /// 4 bytes, little-endian.
-fn lay_territory(territory: &[Rings]) -> Vec<u8> {
+pub(crate) fn lay_territory(territory: &[Rings]) -> Vec<u8> {
     let mut blob = Vec::new();
     let count = |blob: &mut Vec<u8>, count: usize| blob.extend_from_slice(&(count as u32).to_le_bytes());
     count(&mut blob, territory.len());
@@ -275,7 +276,7 @@ fn lay_territory(territory: &[Rings]) -> Vec<u8> {
     blob
 }
 
-fn territory_in(blob: &[u8]) -> Option<Vec<Rings>> {
+pub(crate) fn territory_in(blob: &[u8]) -> Option<Vec<Rings>> {
     let mut words = blob.as_chunks::<4>().0.iter().copied();
     let mut territory = Vec::new();
     for _ in 0..u32::from_le_bytes(words.next()?) {

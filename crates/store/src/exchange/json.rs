@@ -4,70 +4,13 @@ use std::io::{self, Write};
 use std::marker::PhantomData;
 
 use model::limits::IMPORT_BYTES_MAX;
-use model::{DeviceId, Organisation, OrganisationName, Span, UnitKind, UnitName, UnknownWord};
+use model::{DeviceId, Organisation, OrganisationName, Span, UnitKind, UnitName};
 use serde::de::{DeserializeOwned, Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::checked::{Checked, FromText};
 use super::territory::Territory;
-use super::{ExchangeError, UnitRow, device_of, device_text, external_of, external_text};
-
-/// A text that is checked while it is read, so that a fault has its line and column.
-struct Checked<T>(T);
-
-/// What can be read from such a text.
-trait FromText: Sized {
-    fn from_text(text: &str) -> Result<Self, String>;
-}
-
-impl<'de, T: FromText> Deserialize<'de> for Checked<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_str(CheckedVisitor(PhantomData)).map(Self)
-    }
-}
-
-struct CheckedVisitor<T>(PhantomData<T>);
-
-impl<T: FromText> Visitor<'_> for CheckedVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text")
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
-        T::from_text(text).map_err(E::custom)
-    }
-}
-
-impl FromText for UnitName {
-    fn from_text(text: &str) -> Result<Self, String> {
-        Self::new(text).map_err(|error| format!("{text:?}: {error}"))
-    }
-}
-
-impl FromText for OrganisationName {
-    fn from_text(text: &str) -> Result<Self, String> {
-        Self::new(text).map_err(|error| format!("{text:?}: {error}"))
-    }
-}
-
-impl FromText for UnitKind {
-    fn from_text(text: &str) -> Result<Self, String> {
-        text.parse().map_err(|error: UnknownWord| error.to_string())
-    }
-}
-
-impl FromText for (DeviceId, Span) {
-    fn from_text(text: &str) -> Result<Self, String> {
-        device_of(text)
-    }
-}
-
-impl FromText for (String, String) {
-    fn from_text(text: &str) -> Result<Self, String> {
-        external_of(text)
-    }
-}
+use super::{ExchangeError, UnitRow, device_text, external_text};
 
 /// The one datum that is taken.
 struct Wgs84;

@@ -3,9 +3,9 @@ use model::{Span, Timestamp, UnitName, UnitRecord};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::WHAT;
-use super::rows::until_ms;
 use crate::checks::{Of, label, span};
 use crate::organisations::may_be_named;
+use crate::spans::until_ms;
 use crate::sqlite::unsigned;
 use crate::{Refusal, StoreError};
 

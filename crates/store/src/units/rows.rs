@@ -1,15 +1,12 @@
-use model::{DeviceId, SaidOf, Span, Timestamp, Unit, UnitName, UnitRecord};
-use rusqlite::types::FromSql;
+use model::{DeviceId, SaidOf, Span, Unit, UnitName, UnitRecord};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde_json::{Value, json};
 
 use crate::organisations::name_in as organisation_in;
 use crate::said::standing;
+use crate::spans::{span_in, until_ms};
 use crate::sqlite::{misread, signed, unsigned};
 use crate::{StoreError, Versioned};
-
-/// What `until_ms` is in a span without end.
-pub(super) const OPEN: i64 = i64::MAX;
 
 /// Reads a unit that is not retired, with all its parts.
 pub(super) fn find(connection: &Connection, name: &UnitName) -> Result<Option<Versioned<UnitRecord>>, StoreError> {
@@ -77,17 +74,6 @@ fn word<T: std::str::FromStr<Err: ToString>>(
 
 pub(super) fn name_in(row: &Row<'_>, at: usize) -> Result<UnitName, rusqlite::Error> {
     UnitName::new(row.get_ref(at)?.as_str()?).map_err(|error| misread("unit", error))
-}
-
-fn span_in(row: &Row<'_>, from: usize, until: usize) -> Result<Span, rusqlite::Error> {
-    let until: i64 = FromSql::column_result(row.get_ref(until)?)?;
-    let time = |unix_ms| Timestamp::from_unix_ms(unix_ms).ok_or_else(|| misread("from_ms or until_ms", unix_ms));
-    let until = if until == OPEN { None } else { Some(time(until)?) };
-    Ok(Span { from: time(row.get(from)?)?, until })
-}
-
-pub(super) fn until_ms(span: Span) -> i64 {
-    span.until.map_or(OPEN, Timestamp::unix_ms)
 }
 
 /// Writes a unit and all its parts over what is there.

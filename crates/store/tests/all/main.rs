@@ -8,6 +8,7 @@ mod organisations;
 mod said;
 mod tokens;
 mod units;
+mod zones;
 
 use model::{DeviceId, OrganisationName, Principal, PrincipalName, Role, Span, Timestamp, Unit, UnitName, UnitRecord};
 use store::{By, Refusal, StoreError};
