@@ -69,7 +69,7 @@ async fn serve(folder: Option<&Path>) -> (Server, SocketAddr) {
         journal,
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         grpc: None,
-        listen: vec![Listen { address: listen, insecure: false }],
+        listen: vec![Listen::at(listen)],
         admit_unknown: true,
         data: folder.map_or(Data::Off, |folder| Data::Folder(folder.to_owned())),
         ..Config::default()

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use bytes::BytesMut;
 use engine::{Engine, Recovery, Retention, Storage, UnknownDevices};
-use ingest::{Admission, Counters, Gaps, Intake, NotSettled, QueueFull, Session, SessionLimits, Setting};
+use ingest::{Admission, Intake, NotSettled, QueueFull, Session, Setting};
 use journal::FolderDisk;
 use model::{Binding, Clock, DeviceId, Heard, Position, PositionReport, Press, Shards, Timestamp, What};
 use prost::Message as _;
@@ -252,13 +252,7 @@ struct Decode {
 
 impl Decode {
     fn open(engine: &Arc<Engine>) -> Self {
-        let setting = Setting {
-            intake: Arc::new(Direct(Arc::clone(engine))),
-            counters: Arc::new(Counters::default()),
-            gaps: Arc::new(Gaps::default()),
-            clock: Arc::new(SystemClock::default()),
-            limits: SessionLimits::default(),
-        };
+        let setting = Setting::of(Arc::new(Direct(Arc::clone(engine))), Arc::new(SystemClock::default()));
         let protocol = wire::protocol("muster").expect("it is in the list");
         Self { session: Session::new(protocol, &setting) }
     }
@@ -357,7 +351,7 @@ impl Whole {
         let config = Config {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             grpc: None,
-            listen: vec![Listen { address: listen, insecure: false }],
+            listen: vec![Listen::at(listen)],
             admit_unknown: true,
             shards,
             data: folder.as_ref().map_or(Data::Off, |folder| Data::Folder(folder.path().to_owned())),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use criterion::{BatchSize, BenchmarkGroup, BenchmarkId, Criterion, Throughput, measurement::WallTime};
 use geodesy::Area;
 use index::{Change, Fix, LiveIndex, UnitTraits};
-use ingest::{Admission, Admitter, Counters, Intake, NotSettled, QueueFull};
+use ingest::{Admission, Admitter, Intake, NotSettled, QueueFull, Setting};
 use journal::{Entry, FolderDisk, Segments};
 use model::{
     Binding, Clock, DeviceHandle, DeviceId, Disk, Flags, Heard, Position, PositionReport, Press, TimeBasis, Timestamp,
@@ -164,7 +164,7 @@ fn admit(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("admit");
     for (name, frame, reports) in frames() {
         let mut decoder = (wire::protocol(name).expect("the protocol is in the list").decoder)();
-        let mut admitter = Admitter::new(Arc::new(Everyone), Arc::new(Counters::default()), name);
+        let mut admitter = Admitter::new(&Setting::of(Arc::new(Everyone), Arc::new(ManualClock::at(now()))), name);
         let mut decoded = || {
             let mut decoded = Decoded::default();
             decoder.decode(&frame, &Context { received: now() }, &mut decoded).expect("the frame is good");

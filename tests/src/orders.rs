@@ -188,8 +188,7 @@ impl Orders {
     #[must_use]
     pub fn config(&self) -> Config {
         let free = "127.0.0.1:0".parse().expect("an address");
-        let listener =
-            |text: &str| server::config::Listen { address: text.parse().expect("a listener"), insecure: false };
+        let listener = |text: &str| server::config::Listen::at(text.parse().expect("a listener"));
         let retention = Retention {
             snapshot_every_bytes: self.snapshot_every_bytes,
             bytes_max: self.retain_bytes,

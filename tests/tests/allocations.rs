@@ -58,7 +58,7 @@ fn allocations_per_batch(data: Data) -> usize {
     let config = Config {
         http: SocketAddr::from(([127, 0, 0, 1], 0)),
         grpc: None,
-        listen: vec![Listen { address: "muster=tcp://127.0.0.1:0".parse().unwrap(), insecure: false }],
+        listen: vec![Listen::at("muster=tcp://127.0.0.1:0".parse().unwrap())],
         admit_unknown: true,
         data,
         ..Config::default()

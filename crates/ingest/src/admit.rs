@@ -4,13 +4,14 @@ use std::sync::Arc;
 use model::{Binding, DeviceId, Flags, Heard, Press, SignalKind, Timestamp, What};
 use wire::{Decoded, Reply, proto};
 
-use crate::{Counters, Intake, NotSettled};
+use crate::{Allowed, Counters, Intake, NotSettled, Setting};
 
 /// Decides who may say something: device -> unit, refused by value, each refusal counted.
 /// One per session, since it remembers whom it looked up last.
 pub struct Admitter<I> {
     intake: Arc<I>,
     counters: Arc<Counters>,
+    allowed: Arc<Allowed>,
     protocol: &'static str,
     last: Option<(DeviceId, Bound)>,
     /// By the number that the session gave a device.
@@ -22,6 +23,17 @@ pub struct Admitter<I> {
 struct Bound {
     binding: Binding,
     generation: u32,
+}
+
+/// Why nobody is bound. The sender's fault, or that of whoever has not enrolled it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stranger {
+    /// Neither the frame nor the session says who it is.
+    Nameless,
+    /// No unit carries it.
+    Unknown,
+    /// It may not speak at this listener.
+    NotAllowed,
 }
 
 /// What became of some frames.
@@ -84,8 +96,15 @@ pub struct Refusal {
 
 impl<I: Intake> Admitter<I> {
     /// For one session of `protocol`.
-    pub fn new(intake: Arc<I>, counters: Arc<Counters>, protocol: &'static str) -> Self {
-        Self { intake, counters, protocol, last: None, numbered: Vec::new() }
+    pub fn new(setting: &Setting<I>, protocol: &'static str) -> Self {
+        Self {
+            intake: Arc::clone(&setting.intake),
+            counters: Arc::clone(&setting.counters),
+            allowed: Arc::clone(&setting.allowed),
+            protocol,
+            last: None,
+            numbered: Vec::new(),
+        }
     }
 
     /// Forgets whom the session's numbers were of, where the session forgets its numbers.
@@ -114,7 +133,7 @@ impl<I: Intake> Admitter<I> {
         self.signals(decoded, has_reports, received, admission);
         let refusals = &mut admission.refusals[refused_before..];
         refusals.sort_by_key(|refusal| refusal.place);
-        let known = decoded.device.as_ref().is_none_or(|device| self.resolve(device).is_some());
+        let known = decoded.device.as_ref().is_none_or(|device| self.resolve(device).is_ok());
         let answer = |reply| answer_of(reply, known, has_reports || has_press, refusals);
         admission.answers.extend(decoded.replies.drain(..).map(answer));
     }
@@ -132,19 +151,14 @@ impl<I: Intake> Admitter<I> {
             let device = || decoded.device_of(at, devices);
             let binding = match decoded.numbered.get(at) {
                 Some(number) => self.resolve_number(*number, devices, generation),
-                None => device().and_then(|device| self.resolve(device)),
+                None => device().ok_or(Stranger::Nameless).and_then(|device| self.resolve(device)),
             };
-            match (binding, device) {
-                (Some(binding), _) => admission.heard.push(Heard { binding, received, what: What::Report(*report) }),
-                (None, device) => match device() {
-                    Some(device) => {
-                        self.refuse(admission, *place, "unknown_device", format!("no unit carries `{device}`"));
-                    }
-                    None => {
-                        let detail = "neither the frame nor the session names a device".to_owned();
-                        self.refuse(admission, *place, "no_identity", detail);
-                    }
-                },
+            match binding {
+                Ok(binding) => admission.heard.push(Heard { binding, received, what: What::Report(*report) }),
+                Err(stranger) => {
+                    let (reason, detail) = stranger.words(device());
+                    self.refuse(admission, *place, reason, detail);
+                }
             }
         }
         admission.reports += admission.heard.len() - taken_before;
@@ -176,7 +190,7 @@ impl<I: Intake> Admitter<I> {
                 _ if has_reports => continue,
                 _ => What::Contact,
             };
-            let binding = signal.device.as_ref().and_then(|device| self.resolve(device));
+            let binding = signal.device.as_ref().and_then(|device| self.resolve(device).ok());
             if let Some(binding) = binding {
                 admission.heard.push(Heard { binding, received, what });
             }
@@ -184,38 +198,64 @@ impl<I: Intake> Admitter<I> {
     }
 
     /// Who `device` is. A frame of one device asks for the same again and again.
-    fn resolve(&mut self, device: &DeviceId) -> Option<Binding> {
+    fn resolve(&mut self, device: &DeviceId) -> Result<Binding, Stranger> {
         let generation = self.intake.generation();
         if let Some((known, bound)) = &self.last
             && bound.generation == generation
             && known == device
         {
-            return Some(bound.binding);
+            return Ok(bound.binding);
         }
-        let binding = self.intake.resolve(device)?;
+        let binding = self.ask(device)?;
         self.last = Some((device.clone(), Bound { binding, generation }));
-        Some(binding)
+        Ok(binding)
     }
 
     /// The same for the device of a number. Who is unknown is asked for each time: it may become known.
-    fn resolve_number(&mut self, number: u32, devices: &[Option<DeviceId>], generation: u32) -> Option<Binding> {
+    fn resolve_number(
+        &mut self,
+        number: u32,
+        devices: &[Option<DeviceId>],
+        generation: u32,
+    ) -> Result<Binding, Stranger> {
         let at = number as usize;
         if let Some(Some(bound)) = self.numbered.get(at)
             && bound.generation == generation
         {
-            return Some(bound.binding);
+            return Ok(bound.binding);
         }
-        let binding = self.intake.resolve(devices.get(at)?.as_ref()?)?;
+        let binding = self.ask(devices.get(at).and_then(Option::as_ref).ok_or(Stranger::Nameless)?)?;
         if self.numbered.len() < devices.len() {
             self.numbered.resize(devices.len(), None);
         }
         self.numbered[at] = Some(Bound { binding, generation });
-        Some(binding)
+        Ok(binding)
+    }
+
+    /// Who may not speak here is not looked up: it leaves no trace in the quarantine, and makes no unit.
+    fn ask(&self, device: &DeviceId) -> Result<Binding, Stranger> {
+        if !self.allowed.has_device(device) {
+            return Err(Stranger::NotAllowed);
+        }
+        self.intake.resolve(device).ok_or(Stranger::Unknown)
     }
 
     fn refuse(&self, admission: &mut Admission, place: u32, reason: &'static str, detail: String) {
         self.counters.refused(self.protocol, reason, 1);
         admission.refusals.push(Refusal { place, reason, detail });
+    }
+}
+
+impl Stranger {
+    /// The stable word, and what it means for a person.
+    fn words(self, device: Option<&DeviceId>) -> (&'static str, String) {
+        match (self, device) {
+            (Self::Unknown, Some(device)) => ("unknown_device", format!("no unit carries `{device}`")),
+            (Self::NotAllowed, Some(device)) => {
+                ("device_not_allowed", format!("`{device}` is not among the `devices` of this listener"))
+            }
+            _ => ("no_identity", "neither the frame nor the session names a device".to_owned()),
+        }
     }
 }
 

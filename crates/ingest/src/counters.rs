@@ -144,6 +144,18 @@ impl Counters {
         self.gap_senders_forgotten.get_or_create(&OfProtocol { protocol }).get()
     }
 
+    /// How many connections ended, or were not served, for `reason`.
+    #[must_use]
+    pub fn turned_away_so_far(&self, protocol: &'static str, reason: &'static str) -> u64 {
+        self.closed.get_or_create(&WithReason { protocol, reason }).get()
+    }
+
+    /// How many frames were dropped for `reason`.
+    #[must_use]
+    pub fn dropped_so_far(&self, protocol: &'static str, reason: &'static str) -> u64 {
+        self.frames_dropped.get_or_create(&WithReason { protocol, reason }).get()
+    }
+
     /// How many positions were refused for `reason`.
     #[must_use]
     pub fn refused_so_far(&self, protocol: &'static str, reason: &'static str) -> u64 {

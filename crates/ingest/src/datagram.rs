@@ -49,6 +49,10 @@ struct Listener<I> {
 impl<I: Intake> Listener<I> {
     fn take(&mut self, datagram: &[u8], sender: SocketAddr) {
         let (name, setting) = (self.protocol.name, &self.setting);
+        if !setting.allowed.has_address(sender.ip()) {
+            // Before it is remembered: strangers take no room from those who may speak.
+            return setting.counters.frame_dropped(name, "network");
+        }
         setting.counters.bytes(name, datagram.len());
         let fresh = || Session::new(self.protocol, setting);
         let Some(session) = self.senders.of(sender, Instant::now(), fresh) else {

@@ -5,6 +5,7 @@
 
 mod address;
 mod admit;
+mod allowed;
 mod counters;
 mod datagram;
 mod gaps;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use address::{AddressError, ListenAddress};
 pub use admit::{Admission, Admitter, Answer, Refusal};
+pub use allowed::{Allowed, AllowedError, Door};
 pub use counters::Counters;
 pub use datagram::listen_datagrams;
 pub use gaps::{Gaps, SenderGaps};
@@ -38,6 +40,23 @@ pub struct Setting<I> {
     pub clock: Arc<dyn Clock>,
     /// The limits of a session.
     pub limits: SessionLimits,
+    /// Who may speak at this listener.
+    pub allowed: Arc<Allowed>,
+}
+
+impl<I> Setting<I> {
+    /// One of `intake` with the default limits, where everybody may speak and nothing was counted yet.
+    #[must_use]
+    pub fn of(intake: Arc<I>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            intake,
+            clock,
+            counters: Arc::default(),
+            gaps: Arc::default(),
+            limits: SessionLimits::default(),
+            allowed: Arc::default(),
+        }
+    }
 }
 
 impl<I> Clone for Setting<I> {
@@ -48,6 +67,7 @@ impl<I> Clone for Setting<I> {
             gaps: Arc::clone(&self.gaps),
             clock: Arc::clone(&self.clock),
             limits: self.limits,
+            allowed: Arc::clone(&self.allowed),
         }
     }
 }

@@ -17,13 +17,12 @@ impl<I: Intake> Session<I> {
     /// A new session of `protocol`.
     #[must_use]
     pub fn new(protocol: &'static Protocol, setting: &Setting<I>) -> Self {
-        let (intake, counters) = (setting.intake.clone(), setting.counters.clone());
         Self {
             protocol,
             decoder: (protocol.decoder)(),
-            admitter: Admitter::new(intake, counters.clone(), protocol.name),
+            admitter: Admitter::new(setting, protocol.name),
             decoded: Decoded::default(),
-            counters,
+            counters: setting.counters.clone(),
         }
     }
 

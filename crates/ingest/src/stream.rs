@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 use wire::{Cut, Protocol};
 
-use crate::{Admission, Answer, Intake, NotSettled, Session, Setting};
+use crate::{Admission, Answer, Door, Intake, NotSettled, Session, Setting};
 
 /// Most bytes of one read. A buffer holds less than one frame, and one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -23,18 +23,22 @@ pub trait Incoming: Send + 'static {
     /// One connection.
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-    /// The next one. What is given up on the way loses no connection.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    /// The next one that `door` lets in; others are closed at once. What is given up on the way loses no connection.
+    fn accept(&mut self, door: Door<'_>) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 impl Incoming for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (stream, _) = Self::accept(self).await?;
-        // Answers are small and awaited; without this they would wait for each other.
-        let _ = stream.set_nodelay(true);
-        Ok(stream)
+    async fn accept(&mut self, door: Door<'_>) -> io::Result<TcpStream> {
+        loop {
+            let (stream, peer) = Self::accept(self).await?;
+            if door.lets_in(peer.ip()) {
+                // Answers are small and awaited; without this they would wait for each other.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
+            }
+        }
     }
 }
 
@@ -43,7 +47,8 @@ impl Incoming for TcpListener {
 pub async fn listen_stream<I: Intake>(mut listener: impl Incoming, protocol: &'static Protocol, setting: Setting<I>) {
     let room = Arc::new(Semaphore::new(setting.limits.connections_max));
     loop {
-        let stream = match listener.accept().await {
+        let door = Door::of(&setting.allowed, &setting.counters, protocol.name);
+        let stream = match listener.accept(door).await {
             Ok(stream) => stream,
             Err(error) => {
                 // Out of file descriptors, or the peer is gone already. Wait a moment and go on.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ingest::{Counters, Gaps, Intake, NotSettled, QueueFull, SessionLimits, Setting, listen_datagrams, listen_stream};
+use ingest::{Allowed, Intake, NotSettled, QueueFull, Setting, listen_datagrams, listen_stream};
 use model::limits::{BATCH_REPORTS_MAX, ENGINE_BATCH_MAX};
 use model::{Binding, Clock, DeviceHandle, DeviceId, Heard, Press, Timestamp, UnitHandle};
 use prost::Message as _;
@@ -63,14 +63,7 @@ impl Clock for Noon {
 
 fn setting() -> (Setting<Engine>, mpsc::UnboundedReceiver<Vec<Heard>>) {
     let (batches, handed_over) = mpsc::unbounded_channel();
-    let setting = Setting {
-        intake: Arc::new(Engine { batches }),
-        counters: Arc::<Counters>::default(),
-        gaps: Arc::<Gaps>::default(),
-        clock: Arc::new(Noon) as Arc<dyn Clock>,
-        limits: SessionLimits::default(),
-    };
-    (setting, handed_over)
+    (Setting::of(Arc::new(Engine { batches }), Arc::new(Noon)), handed_over)
 }
 
 async fn tcp() -> (TcpStream, mpsc::UnboundedReceiver<Vec<Heard>>) {
@@ -186,4 +179,47 @@ async fn over_udp_a_number_is_of_its_own_datagram() {
     assert_eq!(units_of(columns(1, &["cot:1", "cot:2"], &[0, 1])).await, [1, 2]);
     assert_eq!(units_of(columns(2, &["cot:3"], &[0])).await, [3], "also where a number was looked up before");
     assert_eq!(units_of(columns(3, &[], &[0, 1, 2])).await, [0; 0], "refused, not taken for another");
+}
+
+fn only(network: &str) -> Arc<Allowed> {
+    Arc::new(Allowed::new(&[network.to_owned()], &[]).unwrap())
+}
+
+/// The listener is on both families, so that the peer is `::ffff:127.0.0.1`.
+#[tokio::test]
+async fn a_connection_from_another_network_is_closed_unread_and_counted_and_others_are_served() {
+    for (network, is_served) in [("10.0.0.0/8", false), ("::/0", false), ("127.0.0.0/8", true)] {
+        let (setting, mut handed_over) = setting();
+        let setting = Setting { allowed: only(network), ..setting };
+        let listener = TcpListener::bind("[::]:0").await.unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], listener.local_addr().unwrap().port()));
+        tokio::spawn(listen_stream(listener, wire::protocol("muster").unwrap(), setting.clone()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        // Refused before or after it is written: either is right.
+        let written = stream.write_all(&up(columns(1, &["cot:7"], &[0])).encode_length_delimited_to_vec()).await;
+        if is_served {
+            written.unwrap();
+            assert_eq!(units(&handed_over.recv().await.unwrap()), [7]);
+        } else {
+            let mut nothing = Vec::new();
+            drop(stream.read_to_end(&mut nothing).await);
+            assert_eq!((nothing.len(), handed_over.try_recv().is_err()), (0, true), "{network}");
+        }
+        assert_eq!(setting.counters.turned_away_so_far("muster", "network"), u64::from(!is_served));
+    }
+}
+
+#[tokio::test]
+async fn a_datagram_from_another_network_is_dropped_and_counted() {
+    let (setting, mut handed_over) = setting();
+    let setting = Setting { allowed: only("127.0.0.2/32"), ..setting };
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(listen_datagrams(socket, wire::protocol("muster").unwrap(), setting.clone()));
+    for (from, device) in [("127.0.0.1:0", "cot:1"), ("127.0.0.2:0", "cot:2")] {
+        let sender = UdpSocket::bind(from).await.unwrap();
+        sender.send_to(&up(columns(1, &[device], &[0])).encode_to_vec(), address).await.unwrap();
+    }
+    assert_eq!(units(&handed_over.recv().await.unwrap()), [2], "the first was sent earlier");
+    assert_eq!(setting.counters.dropped_so_far("muster", "network"), 1);
 }

@@ -44,6 +44,10 @@ pub const UNITS_MAX: usize = 4_000_000;
 pub const CONNECTIONS_MAX: usize = 8_000;
 /// Most device names that one connection may introduce by columnar batches; the stream ends with one more.
 pub const SESSION_DEVICES_MAX: usize = 65_536;
+/// Most networks in the allow-list of one listener.
+pub const LISTENER_NETWORKS_MAX: usize = 64;
+/// Most devices, or beginnings of their names, in the allow-list of one listener.
+pub const LISTENER_DEVICES_MAX: usize = 1_024;
 /// Most answers that one connection may wait for before its socket is no longer read.
 pub const UNSETTLED_FRAMES_MAX: usize = 256;
 /// Batches that may wait for each shard of the engine; beyond it TCP sockets are not read and datagrams are dropped and counted.

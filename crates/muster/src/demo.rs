@@ -110,7 +110,7 @@ impl Demo {
         let any = |protocol: &str| format!("{protocol}=tcp://127.0.0.1:0").parse();
         let listen = ["jt808", "nmea", "taip", "muster"]
             .into_iter()
-            .map(|protocol| any(protocol).map(|address| Listen { address, insecure: false }));
+            .map(|protocol| any(protocol).map(|address| Listen::at(address)));
         Ok(Config {
             http: self.http,
             grpc: None,

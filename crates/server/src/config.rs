@@ -5,11 +5,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use ingest::ListenAddress;
 use model::Shards;
 use model::limits::SHARDS_MAX;
 use serde::Deserialize;
-use wire::Transport;
+
+mod listeners;
+
+pub use listeners::{Listen, ListenSetting, ListenTable, ListenerTable};
 
 pub use crate::access::{JwtConfig, LogOnRule};
 pub use crate::contract::ContractConfig;
@@ -77,15 +79,6 @@ pub enum ConfigError {
     },
 }
 
-/// A listener with its own exception from the rule for binds.
-#[derive(Debug, Clone)]
-pub struct Listen {
-    /// What and where.
-    pub address: ListenAddress,
-    /// Binds beyond loopback although device formats know neither encryption nor identity.
-    pub insecure: bool,
-}
-
 /// What the server runs with. `Default` is loopback only.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -95,7 +88,7 @@ pub struct Config {
     pub grpc: Option<SocketAddr>,
     /// Names by which browsers may call the server, besides its address and localhost. Key `hosts`.
     pub hosts: Vec<String>,
-    /// Device listeners. Key `listen`.
+    /// Device listeners. Keys `listen` and `[[listener]]`; those of one origin replace those of the one before.
     pub listen: Vec<Listen>,
     /// Make a unit of each unknown device. Default false; key `admit_unknown`.
     pub admit_unknown: bool,
@@ -211,6 +204,8 @@ pub struct Settings {
     pub hosts: Option<Vec<String>>,
     /// See [`Config::listen`].
     pub listen: Vec<ListenSetting>,
+    /// See [`Config::listen`]: on top of those of `listen`.
+    pub listener: Vec<ListenerTable>,
     /// See [`Config::admit_unknown`].
     pub admit_unknown: Option<bool>,
     /// See [`Config::insecure`].
@@ -223,25 +218,6 @@ pub struct Settings {
     pub first_frame_ms: Option<u64>,
     /// See [`Config::idle_ms`].
     pub idle_ms: Option<u64>,
-}
-
-/// A listener as it is written: `"jt808=tcp://127.0.0.1:6808"`, or a table with `address` and `insecure`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum ListenSetting {
-    /// Only the address.
-    Address(String),
-    /// With its exception.
-    Table(ListenTable),
-}
-
-/// A listener with more than an address.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListenTable {
-    address: String,
-    #[serde(default)]
-    insecure: bool,
 }
 
 /// Widest strip beside a territory that may be configured, in metres.
@@ -337,8 +313,8 @@ impl Config {
         if let Some(text) = settings.grpc {
             self.grpc = if text == "off" { None } else { Some(address("grpc", text)?) };
         }
-        if !settings.listen.is_empty() {
-            self.listen = listeners(settings.listen, origin)?;
+        if !settings.listen.is_empty() || !settings.listener.is_empty() {
+            self.listen = listeners::listeners(settings.listen, settings.listener, origin)?;
         }
         match settings.log_on.as_deref() {
             None => {}
@@ -392,42 +368,8 @@ impl Config {
                 return Err(wrong(key, origin, format!("{address} {advice}")));
             }
         }
-        let is_muster = |one: &Listen| one.address.protocol.name == "muster";
-        for one in self.listen.iter().filter(|one| is_muster(one) && beyond(one.address.address)) {
-            let advice = match one.address.transport {
-                Transport::Tcp if self.tls.knows_clients() => continue,
-                Transport::Tcp => {
-                    "is beyond loopback, which needs `tls_certificate`, `tls_key` and `tls_client_ca`: \
-                     set them, bind to 127.0.0.1, or say `insecure` (--insecure)"
-                }
-                Transport::Udp => {
-                    "is beyond loopback, and datagrams are not encrypted: listen over tcp, bind to 127.0.0.1, \
-                     or say `insecure` (--insecure)"
-                }
-            };
-            return Err(wrong("listen", origin, format!("{} {advice}", one.address)));
-        }
-        for one in self.listen.iter().filter(|one| !is_muster(one)) {
-            if beyond(one.address.address) && !one.insecure {
-                let advice = "is beyond loopback, and device formats know neither encryption nor identity: \
-                              set `insecure = true` on this listener if its network is closed";
-                return Err(wrong("listen", origin, format!("{} {advice}", one.address)));
-            }
-        }
-        Ok(())
+        listeners::validate(self, origin)
     }
-}
-
-fn listeners(settings: Vec<ListenSetting>, origin: &Origin) -> Result<Vec<Listen>, ConfigError> {
-    let one = |setting| {
-        let (text, insecure) = match setting {
-            ListenSetting::Address(text) => (text, false),
-            ListenSetting::Table(table) => (table.address, table.insecure),
-        };
-        let address = text.parse().map_err(|error| wrong("listen", origin, error))?;
-        Ok(Listen { address, insecure })
-    };
-    settings.into_iter().map(one).collect()
 }
 
 #[cfg(test)]
@@ -436,7 +378,7 @@ mod tests {
 
     use super::*;
 
-    fn file(text: &str) -> Result<Config, ConfigError> {
+    pub(super) fn file(text: &str) -> Result<Config, ConfigError> {
         static FILES: AtomicU32 = AtomicU32::new(0);
         // Tests run at the same time: texts of equal length once shared a folder, and one test removed the file of the other.
         let number = FILES.fetch_add(1, Ordering::Relaxed);
@@ -449,7 +391,7 @@ mod tests {
         config
     }
 
-    fn complaint(result: Result<Config, ConfigError>) -> String {
+    pub(super) fn complaint(result: Result<Config, ConfigError>) -> String {
         result.unwrap_err().to_string()
     }
 

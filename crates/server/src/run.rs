@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use engine::{Engine, Recovery, UnknownDevices};
-use ingest::{Counters, ListenAddress, SessionLimits, Setting};
+use ingest::{Allowed, Counters, ListenAddress, SessionLimits, Setting};
 use journal::Status;
 use model::{Clock, DeviceId, Disk, Unit};
 use store::{Store, StoreError};
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use wire::Transport;
 
 use crate::access::{Auditor, Glass, LogOn, LogOnRule, Provider, Scopes};
-use crate::config::{Config, Origin};
+use crate::config::{Config, Listen, Origin};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
@@ -69,6 +69,7 @@ impl Service {
                 first_frame: Duration::from_millis(config.first_frame_ms),
                 idle: Duration::from_millis(config.idle_ms),
             },
+            allowed: Arc::default(),
         };
         let figures = Arc::new(QueryFigures::default());
         let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&clock) as Arc<dyn Clock>));
@@ -257,7 +258,7 @@ impl Server {
         let store = Arc::new(store);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
-        let devices = config.listen.iter().map(|one| Bound::of(one.address)).collect::<Result<Vec<_>, _>>()?;
+        let devices = config.listen.iter().map(Bound::of).collect::<Result<Vec<_>, _>>()?;
         let addresses = Addresses {
             http: local(&http, config.http),
             grpc: grpc.as_ref().zip(config.grpc).map(|(socket, asked)| local(socket, asked)),
@@ -436,6 +437,7 @@ fn local(socket: &TcpListener, asked: SocketAddr) -> SocketAddr {
 /// A device listener that is bound and not yet served.
 struct Bound {
     address: ListenAddress,
+    allowed: Arc<Allowed>,
     socket: Socket,
 }
 
@@ -445,7 +447,8 @@ enum Socket {
 }
 
 impl Bound {
-    fn of(mut address: ListenAddress) -> Result<Self, StartError> {
+    fn of(listen: &Listen) -> Result<Self, StartError> {
+        let (mut address, allowed) = (listen.address, Arc::clone(&listen.allowed));
         let what = format!("{} over {}", address.protocol.name, address.transport.as_str());
         let asked = address.address;
         let socket = match address.transport {
@@ -459,12 +462,13 @@ impl Bound {
             Socket::Datagrams(socket) => socket.local_addr(),
         };
         address.address = bound.unwrap_or(asked);
-        Ok(Self { address, socket })
+        Ok(Self { address, allowed, socket })
     }
 
     /// Device formats know no encryption; ours does.
     fn serve(self, outside: &Outside, setting: Setting<EngineIntake>) -> JoinHandle<()> {
         let protocol = self.address.protocol;
+        let setting = Setting { allowed: self.allowed, ..setting };
         match self.socket {
             Socket::Stream(socket) if protocol.name == Port::Muster.as_str() => {
                 tokio::spawn(ingest::listen_stream(outside.incoming(socket, Port::Muster), protocol, setting))

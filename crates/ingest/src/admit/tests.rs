@@ -58,6 +58,19 @@ impl Intake for Roster {
     }
 }
 
+/// No test of admission asks for the time.
+struct Never;
+
+impl model::Clock for Never {
+    fn now(&self) -> Timestamp {
+        Timestamp::MIN
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
+}
+
 /// A session of a gateway, on a roster with `a` in unit 1 and `b` in unit 2.
 struct Gateway {
     roster: Arc<Roster>,
@@ -70,8 +83,12 @@ impl Gateway {
         let roster = Arc::new(Roster::default());
         roster.enrol("cot:a", 1);
         roster.enrol("cot:b", 2);
-        let admitter = Admitter::new(Arc::clone(&roster), Arc::default(), "muster");
-        Self { roster, session: wire::muster::Session::default(), admitter }
+        Self::at(Setting::of(roster, Arc::new(Never)))
+    }
+
+    fn at(setting: Setting<Roster>) -> Self {
+        let admitter = Admitter::new(&setting, "muster");
+        Self { roster: setting.intake, session: wire::muster::Session::default(), admitter }
     }
 
     fn columns(&mut self, new_devices: &[&str], device_index: &[u32], flags: &[u32]) -> Admission {
@@ -190,4 +207,20 @@ fn a_terminal_whose_unit_was_retired_is_unknown_from_its_next_frame_on() {
     assert!(units(&gateway.take(contact())).is_empty());
     gateway.roster.enrol("cot:a", 3);
     assert_eq!(units(&gateway.take(contact())), [3]);
+}
+
+#[test]
+fn who_may_not_speak_here_is_refused_by_name_and_not_looked_up_and_rings_all_the_same() {
+    let roster = Arc::new(Roster::default());
+    roster.enrol("cot:a", 1);
+    roster.enrol("cot:b", 2);
+    let allowed = Allowed::new(&[], &["cot:a*".to_owned()]).unwrap();
+    let mut gateway = Gateway::at(Setting { allowed: Arc::new(allowed), ..Setting::of(roster, Arc::new(Never)) });
+    let admission = gateway.columns(&["cot:a", "cot:b"], &[0, 1, 1], &[0, 0, 2]);
+    assert_eq!(units(&admission), [1]);
+    assert_eq!(refusals(&admission), [(1, "device_not_allowed"), (2, "device_not_allowed")]);
+    assert_eq!(admission.refusals[0].detail, "`cot:b` is not among the `devices` of this listener");
+    assert_eq!(gateway.roster.asked(), 1);
+    assert_eq!(gateway.admitter.counters.refused_so_far("muster", "device_not_allowed"), 2);
+    assert_eq!(gateway.roster.presses.lock().unwrap().len(), 1);
 }

@@ -78,7 +78,7 @@ struct GatewayStream {
 impl GatewayStream {
     fn new(service: &Arc<Service>, asker: Asker) -> Self {
         let setting = &service.setting;
-        let admitter = Admitter::new(setting.intake.clone(), setting.counters.clone(), PROTOCOL);
+        let admitter = Admitter::new(setting, PROTOCOL);
         Self { service: Arc::clone(service), session: Session::default(), admitter, decoded: Decoded::default(), asker }
     }
 

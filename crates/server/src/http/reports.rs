@@ -120,7 +120,7 @@ pub(crate) async fn take(
         let up = proto::GatewayUp { gateway: String::new(), payload: Some(gateway_up::Payload::Reports(batch)) };
         let read = wire::muster::Session::default().read(up, &Context { received }, &mut decoded);
         read.map_err(|error| Problem::bad("reports", "", error))?;
-        let mut admitter = Admitter::new(service.setting.intake.clone(), counters.clone(), PROTOCOL);
+        let mut admitter = Admitter::new(&service.setting, PROTOCOL);
         let mut admission = Admission::default();
         admitter.admit(&mut decoded, &[], received, &mut admission);
         admission

@@ -11,7 +11,7 @@ use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
 use axum::http::Extensions;
 use axum::serve::IncomingStream;
-use ingest::Counters;
+use ingest::{Counters, Door};
 use model::limits::{TLS_HANDSHAKE_DEADLINE, TLS_HANDSHAKES_MAX};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -62,7 +62,7 @@ impl Incoming {
     }
 
     /// The next connection, after its handshake. Never fails: what does is counted.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Stream> {
+    fn poll_next(&mut self, context: &mut Context<'_>, door: Option<Door<'_>>) -> Poll<Stream> {
         loop {
             if let Poll::Ready(Some(ended)) = self.handshakes.poll_join_next(context) {
                 match self.counted(ended) {
@@ -75,6 +75,8 @@ impl Incoming {
                 self.pause = None;
             }
             match ready!(self.socket.poll_accept(context)) {
+                // Before the handshake: strangers take none of its room.
+                Ok((_, peer)) if door.is_some_and(|door| !door.lets_in(peer.ip())) => {}
                 Ok((stream, _)) => {
                     // An answer is one write: it must not wait for the caller's word that it has the one before.
                     let _ = stream.set_nodelay(true);
@@ -143,7 +145,7 @@ impl axum::serve::Listener for Incoming {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Stream, SocketAddr) {
-        let stream = poll_fn(|context| self.poll_next(context)).await;
+        let stream = poll_fn(|context| self.poll_next(context, None)).await;
         // Whoever is gone already has no address.
         let peer = stream.tcp().peer_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         (stream, peer)
@@ -157,8 +159,8 @@ impl axum::serve::Listener for Incoming {
 impl ingest::Incoming for Incoming {
     type Stream = Stream;
 
-    async fn accept(&mut self) -> io::Result<Stream> {
-        Ok(poll_fn(|context| self.poll_next(context)).await)
+    async fn accept(&mut self, door: Door<'_>) -> io::Result<Stream> {
+        Ok(poll_fn(|context| self.poll_next(context, Some(door))).await)
     }
 }
 
@@ -166,7 +168,7 @@ impl tokio_stream::Stream for Incoming {
     type Item = Result<Stream, std::convert::Infallible>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.get_mut().poll_next(context).map(|stream| Some(Ok(stream)))
+        self.get_mut().poll_next(context, None).map(|stream| Some(Ok(stream)))
     }
 }
 

@@ -136,8 +136,7 @@ impl Scene {
 
     pub(super) fn config(&self, names: &[&str]) -> Config {
         let any = "127.0.0.1:0".parse().unwrap();
-        let listen =
-            vec![crate::config::Listen { address: "muster=tcp://127.0.0.1:0".parse().unwrap(), insecure: false }];
+        let listen = vec![crate::config::Listen::at("muster=tcp://127.0.0.1:0".parse().unwrap())];
         let (tls, log_on) = (self.tls(names), LogOnRule::Required);
         let config = Config { http: any, grpc: Some(any), listen, tls, log_on, ..Config::default() };
         Config { data: Data::Off, admit_unknown: true, ..config }

@@ -180,7 +180,7 @@ async fn half_open_handshakes_make_room_for_one_that_is_whole() {
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let mut incoming = Incoming::new(socket, Port::Http, tls.as_ref(), &counters).narrow(4);
-    let serving = tokio::spawn(async move { ingest::Incoming::accept(&mut incoming).await.unwrap() });
+    let serving = tokio::spawn(async move { axum::serve::Listener::accept(&mut incoming).await });
     let mut silent = Vec::new();
     for _ in 0..12 {
         silent.push(TcpStream::connect(address).await.unwrap());
@@ -192,4 +192,30 @@ async fn half_open_handshakes_make_room_for_one_that_is_whole() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     assert!(text.contains("connections_closed_total{protocol=\"http\",reason=\"handshakes_max\"}"), "{text}");
+}
+
+/// Before the handshake, whose room strangers must not take.
+#[tokio::test]
+async fn a_connection_from_another_network_gets_no_handshake_and_the_next_one_is_served() {
+    let scene = Scene::new();
+    let tls = Tls::of(&scene.tls(&[])).unwrap();
+    let counters = Arc::<ingest::Counters>::default();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    let mut incoming = Incoming::new(socket, Port::Http, tls.as_ref(), &counters);
+    let (allowed, counted) = (ingest::Allowed::new(&["127.0.0.2/32".to_owned()], &[]).unwrap(), Arc::clone(&counters));
+    let serving = tokio::spawn(async move {
+        let door = ingest::Door::of(&allowed, &counted, "muster");
+        ingest::Incoming::accept(&mut incoming, door).await.unwrap();
+    });
+    let mut stranger = TcpStream::connect(address).await.unwrap();
+    let mut nothing = Vec::new();
+    drop(tokio::io::AsyncReadExt::read_to_end(&mut stranger, &mut nothing).await);
+    assert_eq!((nothing.len(), counters.turned_away_so_far("muster", "network")), (0, 1));
+    let ours = tokio::net::TcpSocket::new_v4().unwrap();
+    ours.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let ours = ours.connect(address).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    scene.client(None).connect(name, ours).await.unwrap();
+    serving.await.unwrap();
 }

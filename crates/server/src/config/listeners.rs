@@ -1,0 +1,184 @@
+//! Device listeners: how they are written, and what binds beyond loopback need.
+
+use std::sync::Arc;
+
+use ingest::{Allowed, ListenAddress};
+use serde::Deserialize;
+use wire::Transport;
+
+use super::{Config, ConfigError, Origin, wrong};
+
+/// A listener, who may speak there, and its own exception from the rule for binds.
+#[derive(Debug, Clone)]
+pub struct Listen {
+    /// What and where.
+    pub address: ListenAddress,
+    /// Binds beyond loopback although device formats know neither encryption nor identity.
+    pub insecure: bool,
+    /// From which networks, and for which devices. Everybody unless written.
+    pub allowed: Arc<Allowed>,
+}
+
+impl Listen {
+    /// A listener where everybody may speak.
+    #[must_use]
+    pub fn at(address: ListenAddress) -> Self {
+        Self { address, insecure: false, allowed: Arc::default() }
+    }
+}
+
+/// A listener as it is written under `listen`: `"jt808=tcp://127.0.0.1:6808"`, or a table with `address` in this form.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum ListenSetting {
+    /// Only the address.
+    Address(String),
+    /// With who may speak there.
+    Table(ListenTable),
+}
+
+/// A listener with more than an address.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenTable {
+    address: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    networks: Vec<String>,
+    #[serde(default)]
+    devices: Vec<String>,
+}
+
+/// A listener as it is written under `[[listener]]`, part by part.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerTable {
+    protocol: String,
+    transport: String,
+    address: String,
+    #[serde(default)]
+    insecure: bool,
+    #[serde(default)]
+    networks: Vec<String>,
+    #[serde(default)]
+    devices: Vec<String>,
+}
+
+impl From<ListenSetting> for ListenTable {
+    fn from(setting: ListenSetting) -> Self {
+        match setting {
+            ListenSetting::Address(address) => {
+                Self { address, insecure: false, networks: Vec::new(), devices: Vec::new() }
+            }
+            ListenSetting::Table(table) => table,
+        }
+    }
+}
+
+impl From<ListenerTable> for ListenTable {
+    fn from(table: ListenerTable) -> Self {
+        let ListenerTable { protocol, transport, address, insecure, networks, devices } = table;
+        Self { address: format!("{protocol}={transport}://{address}"), insecure, networks, devices }
+    }
+}
+
+/// Reads the listeners of one origin, those of `listen` first.
+pub(super) fn listeners(
+    listen: Vec<ListenSetting>,
+    tables: Vec<ListenerTable>,
+    origin: &Origin,
+) -> Result<Vec<Listen>, ConfigError> {
+    let one = |key: &str, table: ListenTable| {
+        let address = table.address.parse().map_err(|error| wrong(key, origin, error))?;
+        let problem = |error| wrong(key, origin, format!("{}: {error}", table.address));
+        let allowed = Allowed::new(&table.networks, &table.devices).map_err(problem)?;
+        Ok(Listen { address, insecure: table.insecure, allowed: Arc::new(allowed) })
+    };
+    let listen = listen.into_iter().map(|setting| one("listen", setting.into()));
+    listen.chain(tables.into_iter().map(|table| one("listener", table.into()))).collect()
+}
+
+/// Refuses device listeners beyond loopback that nobody asked for.
+pub(super) fn validate(config: &Config, origin: &Origin) -> Result<(), ConfigError> {
+    let is_beyond = |one: &&Listen| !one.address.address.ip().is_loopback() && !config.insecure;
+    for one in config.listen.iter().filter(is_beyond) {
+        let is_muster = one.address.protocol.name == "muster";
+        let advice = match one.address.transport {
+            Transport::Tcp if is_muster && config.tls.knows_clients() => continue,
+            Transport::Tcp if is_muster => {
+                "is beyond loopback, which needs `tls_certificate`, `tls_key` and `tls_client_ca`: \
+                 set them, bind to 127.0.0.1, or say `insecure` (--insecure)"
+            }
+            Transport::Udp if is_muster => {
+                "is beyond loopback, and datagrams are not encrypted: listen over tcp, bind to 127.0.0.1, \
+                 or say `insecure` (--insecure)"
+            }
+            _ if one.insecure => continue,
+            _ if !one.allowed.names_networks() => {
+                "is beyond loopback, and device formats know neither encryption nor identity: \
+                 write `networks` that may speak there into a [[listener]] table of the configuration file, \
+                 or set `insecure = true` on this listener if its network is closed"
+            }
+            _ if config.admit_unknown => {
+                "is beyond loopback, where unknown devices are refused: leave `admit_unknown` away, \
+                 or set `insecure = true` on this listener if its network is closed"
+            }
+            _ => continue,
+        };
+        return Err(wrong("listen", origin, format!("{} {advice}", one.address)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{complaint, file};
+    use super::*;
+
+    const TABLE: &str = "[[listener]]\nprotocol = \"jt808\"\ntransport = \"tcp\"\naddress = \"0.0.0.0:6808\"\n";
+
+    fn valid(text: &str) -> Result<(), String> {
+        file(text).and_then(|config| config.validate(&Origin::Flag)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_listener_is_written_in_parts_with_who_may_speak_there() {
+        let text = format!(
+            "listen = [\"taip=udp://127.0.0.1:1\"]\n{TABLE}networks = [\"10.0.0.0/8\"]\ndevices = [\"jt808:139*\"]\n"
+        );
+        let config = file(&text).unwrap();
+        let addresses: Vec<_> = config.listen.iter().map(|one| one.address.to_string()).collect();
+        assert_eq!(addresses, ["taip=udp://127.0.0.1:1", "jt808=tcp://0.0.0.0:6808"]);
+        let allowed = &config.listen[1].allowed;
+        assert!(allowed.has_address([10, 1, 2, 3].into()) && !allowed.has_address([11, 1, 2, 3].into()));
+        assert!(!allowed.has_device(&model::DeviceId::new("jt808:138").unwrap()));
+        assert!(config.listen[0].allowed.has_address([11, 1, 2, 3].into()));
+        let as_table = "listen = [{ address = \"jt808=tcp://0.0.0.0:1\", networks = [\"10.0.0.0/8\"] }]";
+        assert!(valid(as_table).is_ok());
+    }
+
+    #[test]
+    fn a_wrong_part_of_a_listener_is_named() {
+        let text = complaint(file(&format!("{TABLE}networks = [\"10.0.0.1/8\"]\n")));
+        assert!(text.starts_with("`listener` (file") && text.contains("jt808=tcp://0.0.0.0:6808: "), "{text}");
+        assert!(text.contains("write 10.0.0.0/8"), "{text}");
+        assert!(complaint(file(&format!("{TABLE}devices = [\"139\"]\n"))).contains("names no device"));
+        assert!(complaint(file(&format!("{TABLE}network = []\n"))).contains("network"));
+        assert!(complaint(file("[[listener]]\nprotocol = \"jt808\"\n")).contains("transport"));
+    }
+
+    #[test]
+    fn a_device_listener_beyond_loopback_needs_networks_and_refuses_unknown_devices() {
+        let text = valid(TABLE).unwrap_err();
+        assert!(text.contains("`networks`") && text.contains("`insecure = true`"), "{text}");
+        assert!(valid(&format!("{TABLE}networks = [\"10.0.0.0/8\"]\n")).is_ok());
+        assert!(valid(&format!("{TABLE}devices = [\"jt808:139*\"]\n")).is_err(), "names are not enough");
+        let text = valid(&format!("admit_unknown = true\n{TABLE}networks = [\"10.0.0.0/8\"]\n")).unwrap_err();
+        assert!(text.contains("unknown devices are refused"), "{text}");
+        assert!(valid(&format!("admit_unknown = true\n{TABLE}insecure = true\n")).is_ok());
+        assert!(valid(&TABLE.replace("0.0.0.0", "[::ffff:127.0.0.1]")).is_err(), "mapped is not taken for loopback");
+        let muster = TABLE.replace("jt808", "muster");
+        assert!(valid(&format!("{muster}networks = [\"10.0.0.0/8\"]\n")).is_err(), "our own format has TLS");
+    }
+}
