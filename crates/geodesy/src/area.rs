@@ -1,5 +1,7 @@
+mod border;
 mod strip;
 
+pub use border::Outline;
 use model::{Position, limits};
 
 use crate::{Tile, Vantage, distance_m};

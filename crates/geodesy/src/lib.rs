@@ -7,7 +7,7 @@ mod geodesic;
 mod short;
 mod vantage;
 
-pub use area::{Area, AreaError, Overlap, Vertex};
+pub use area::{Area, AreaError, Outline, Overlap, Vertex};
 pub use datum::{Bd09, Datum, Gcj02, UnknownDatum};
 pub use ecef::{Ecef, EcefBox, geodesic_upper_m};
 pub use geodesic::{bearing_deg, destination, distance_and_bearing, distance_m};

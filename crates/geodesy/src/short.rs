@@ -13,12 +13,17 @@ const SHORT_LAT_E7: i32 = 750_000_000;
 /// Distances of [`Ruler::way_to`] are off by at most so many metres.
 pub const SHORT_ERROR_M: f64 = 0.005;
 
-/// A place that many distances are measured from: its sine and cosine are taken once.
+/// A place that many distances are measured from: its sine and cosine are taken once. Short distances are the same to the last
+/// bit on every machine: only what IEEE 754 rounds exactly is used.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ruler {
     from: Position,
     sin: f64,
     cos: f64,
+    /// Metres of 1e-7 degrees of latitude, and how they change for each 1e-7 degrees that the other end lies farther north.
+    north: [f64; 2],
+    /// The same of longitude.
+    east: [f64; 2],
 }
 
 /// The way to a place as the ruler sees it; the bearing is worked out when it is asked for.
@@ -59,8 +64,53 @@ impl Ruler {
     /// Measures from `from`.
     #[must_use]
     pub fn at(from: Position) -> Self {
-        let (sin, cos) = from.lat_deg().to_radians().sin_cos();
-        Self { from, sin, cos }
+        let (sin, cos) = sin_cos(from.lat_e7());
+        let w2 = 1.0 - E2 * sin * sin;
+        let w = w2.sqrt();
+        let meridian = A * (1.0 - E2) / (w2 * w);
+        // Of the latitude halfway, where distances are measured.
+        let half = RADIANS_E7 / 2.0;
+        let north = [meridian, 3.0 * meridian * E2 * sin * cos / w2 * half].map(|k| k * RADIANS_E7);
+        let east = [A / w * cos, -meridian * sin * half].map(|k| k * RADIANS_E7);
+        Self { from, sin, cos, north, east }
+    }
+
+    /// The place measured from.
+    #[must_use]
+    pub const fn from(&self) -> Position {
+        self.from
+    }
+
+    /// Metres of 1e-7 degrees of longitude here; 0 at the poles.
+    #[must_use]
+    pub const fn lon_m(&self) -> f64 {
+        self.east[0]
+    }
+
+    /// So many metres away a degree of longitude is longer or shorter than here by `share`; infinite on the equator.
+    #[must_use]
+    pub fn narrows_m(&self, share: f64) -> f64 {
+        A * (1.0 - E2) * share * self.cos / self.sin.abs()
+    }
+
+    /// Square of the distance to the nearest place of an edge that is straight in longitude and latitude, m². Its ends are
+    /// (longitude, latitude) in 1e-7 degrees less those of this place. A few nanoseconds. Good to 0.1 % up to 10 km where
+    /// latitude is at most 75 degrees, and to centimetres where the edge is nearer than some hundred metres, at any
+    /// latitude but within a kilometre of a pole.
+    #[inline]
+    #[must_use]
+    pub fn edge_m2(&self, from: (i64, i64), to: (i64, i64)) -> f64 {
+        let (x, y) = (from.0 as f64, from.1 as f64);
+        let (along_x, along_y) = ((to.0 - from.0) as f64, (to.1 - from.1) as f64);
+        // The nearest place is found in a plane in which the edge is straight, its distance by the latitude halfway.
+        let (lon_m2, lat_m2) = (self.east[0] * self.east[0], self.north[0] * self.north[0]);
+        let length_m2 = along_x * along_x * lon_m2 + along_y * along_y * lat_m2;
+        let before_m2 = -(x * along_x * lon_m2 + y * along_y * lat_m2);
+        let at = if length_m2 > 0.0 { (before_m2 / length_m2).clamp(0.0, 1.0) } else { 0.0 };
+        let (x, y) = (x + at * along_x, y + at * along_y);
+        let east_m = x * (self.east[0] + y * self.east[1]);
+        let north_m = y * (self.north[0] + y * self.north[1]);
+        east_m * east_m + north_m * north_m
     }
 
     /// [`distance_and_bearing`] to [`SHORT_ERROR_M`] and 1e-5 degrees, for a twentieth of its price where the places are
@@ -101,6 +151,28 @@ impl Ruler {
     }
 }
 
+/// Sine and cosine of a latitude in 1e-7 degrees, the same on every machine; exact at the equator and the poles.
+pub(crate) fn sin_cos(lat_e7: i32) -> (f64, f64) {
+    const QUARTER_E7: i32 = 900_000_000;
+    let lat = lat_e7.abs();
+    // Of an angle of at most 45 degrees the series leave less than 1e-16.
+    let (sin, cos) = if lat <= QUARTER_E7 / 2 {
+        series(f64::from(lat) * RADIANS_E7)
+    } else {
+        let (cos, sin) = series(f64::from(QUARTER_E7 - lat) * RADIANS_E7);
+        (sin, cos)
+    };
+    (if lat_e7 < 0 { -sin } else { sin }, cos)
+}
+
+fn series(angle: f64) -> (f64, f64) {
+    let square = angle * angle;
+    let term = |sum: f64, number: f64| 1.0 - square / (number * (number + 1.0)) * sum;
+    let sin = [16.0, 14.0, 12.0, 10.0, 8.0, 6.0, 4.0, 2.0].into_iter().fold(1.0, term);
+    let cos = [15.0, 13.0, 11.0, 9.0, 7.0, 5.0, 3.0, 1.0].into_iter().fold(1.0, term);
+    (angle * sin, cos)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,5 +196,15 @@ mod tests {
             // Over centimetres the bearing of places that are kept to a centimetre says nothing.
             prop_assert!(turned.abs() <= 1e-5 || exact.0 < 10.0, "{short:?} {exact:?}");
         }
+    }
+
+    #[test]
+    fn sines_are_those_of_the_library() {
+        for lat_e7 in (-900_000_000..=900_000_000).step_by(99_991) {
+            let (sin, cos) = sin_cos(lat_e7);
+            let (wanted_sin, wanted_cos) = (f64::from(lat_e7) / 1e7).to_radians().sin_cos();
+            assert!((sin - wanted_sin).abs() < 3e-16 && (cos - wanted_cos).abs() < 3e-16, "{lat_e7}: {sin} {cos}");
+        }
+        assert_eq!((sin_cos(0), sin_cos(900_000_000), sin_cos(-900_000_000)), ((0.0, 1.0), (1.0, 0.0), (-1.0, 0.0)));
     }
 }
