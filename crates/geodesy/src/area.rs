@@ -1,6 +1,9 @@
+mod apart;
 mod border;
 mod strip;
+mod sweep;
 
+pub use apart::RingsError;
 pub use border::Outline;
 use model::{Position, limits};
 
@@ -370,7 +373,7 @@ impl Ring {
 }
 
 /// A step in longitude that goes over the antimeridian when that is shorter; a whole turn stays one.
-const fn short_way(step: i64) -> i64 {
+pub(crate) const fn short_way(step: i64) -> i64 {
     match step.abs() {
         TURN_E7 => step,
         far if far > HALF_TURN_E7 => step - TURN_E7 * step.signum(),
@@ -385,23 +388,11 @@ fn orientation(from: (i64, i64), to: (i64, i64), point: (i64, i64)) -> i128 {
 }
 
 /// Two edges that cross each other in their inside, as the numbers of their first points from 1.
-/// Edges that only touch are let through. Sorted by west end, so that far edges are not compared.
+/// Edges that only touch are let through.
 fn self_crossing(corners: &[(i64, i64)]) -> Option<(usize, usize)> {
-    let mut edges: Vec<_> = (1..).zip(corners.windows(2)).map(|(number, edge)| (number, edge[0], edge[1])).collect();
-    edges.sort_by_key(|(_, from, to)| from.0.min(to.0));
-    for (at, (number, from, to)) in edges.iter().enumerate() {
-        let east = from.0.max(to.0);
-        let near = edges.iter().skip(at + 1).take_while(|(_, a, b)| a.0.min(b.0) <= east);
-        for (other, a, b) in near {
-            let parts = |x: i128, y: i128| (x > 0 && y < 0) || (x < 0 && y > 0);
-            if parts(orientation(*from, *to, *a), orientation(*from, *to, *b))
-                && parts(orientation(*a, *b, *from), orientation(*a, *b, *to))
-            {
-                return Some((*number.min(other), *number.max(other)));
-            }
-        }
-    }
-    None
+    let edges: Vec<_> = corners.windows(2).map(|edge| (edge[0], edge[1])).collect();
+    let (one, other) = sweep::crossing(&edges)?;
+    Some((one.min(other) + 1, one.max(other) + 1))
 }
 
 #[cfg(test)]

@@ -225,3 +225,5 @@ pub const ZONE_MARGIN_M_MAX: f32 = 10_000.0;
 pub const ZONE_TIME_S_MAX: u32 = 7 * 86_400;
 /// Most minutes that a local clock is ahead of UTC, or behind it.
 pub const UTC_OFFSET_MIN_MAX: i16 = 18 * 60;
+/// Most H3 cells that the cells of one zone come to, all brought to the finest of their resolutions.
+pub const ZONE_FINE_CELLS_MAX: u64 = 100_000;
