@@ -1,9 +1,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Binding, DeviceId, Flags, Heard, Press, SignalKind, Timestamp, What};
+use model::{Binding, DeviceId, Flags, Heard, Press, SenderName, SignalKind, Timestamp, What};
 use wire::{Decoded, Reply, proto};
 
+use crate::gateways::Through;
 use crate::{Allowed, Counters, Intake, NotSettled, Setting};
 
 /// Decides who may say something: device -> unit, refused by value, each refusal counted.
@@ -13,6 +14,7 @@ pub struct Admitter<I> {
     counters: Arc<Counters>,
     allowed: Arc<Allowed>,
     protocol: &'static str,
+    through: Through,
     last: Option<(DeviceId, Bound)>,
     /// By the number that the session gave a device.
     numbered: Vec<Option<Bound>>,
@@ -102,9 +104,22 @@ impl<I: Intake> Admitter<I> {
             counters: Arc::clone(&setting.counters),
             allowed: Arc::clone(&setting.allowed),
             protocol,
+            through: Through::new(Arc::clone(&setting.gateways)),
             last: None,
             numbered: Vec::new(),
         }
+    }
+
+    /// The session is a connection: when it ends, its gateway is gone unless it has another.
+    #[must_use]
+    pub const fn connected(mut self) -> Self {
+        self.through.connected();
+        self
+    }
+
+    /// A frame came of the gateway called `gateway`; `None` where there is none. To be said before the frame is admitted.
+    pub fn hear(&mut self, gateway: Option<&SenderName>) {
+        self.through.hear(gateway);
     }
 
     /// Forgets whom the session's numbers were of, where the session forgets its numbers.
@@ -237,7 +252,9 @@ impl<I: Intake> Admitter<I> {
         if !self.allowed.has_device(device) {
             return Err(Stranger::NotAllowed);
         }
-        self.intake.resolve(device).ok_or(Stranger::Unknown)
+        let binding = self.intake.resolve(device).ok_or(Stranger::Unknown)?;
+        self.through.bind(binding);
+        Ok(binding)
     }
 
     fn refuse(&self, admission: &mut Admission, place: u32, reason: &'static str, detail: String) {

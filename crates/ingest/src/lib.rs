@@ -6,9 +6,11 @@
 mod address;
 mod admit;
 mod allowed;
+mod by_number;
 mod counters;
 mod datagram;
 mod gaps;
+mod gateways;
 mod intake;
 mod session;
 mod stream;
@@ -19,6 +21,7 @@ pub use allowed::{Allowed, AllowedError, Door};
 pub use counters::Counters;
 pub use datagram::listen_datagrams;
 pub use gaps::{Gaps, SenderGaps};
+pub use gateways::{GatewayView, Gateways, LostGateways};
 pub use intake::{Intake, NotSettled, QueueFull};
 pub use session::Session;
 pub use stream::{Incoming, listen_stream};
@@ -36,6 +39,8 @@ pub struct Setting<I> {
     pub counters: Arc<Counters>,
     /// What datagrams never came, by sender.
     pub gaps: Arc<Gaps>,
+    /// Who brings in what others say, and whether it is heard.
+    pub gateways: Arc<Gateways>,
     /// Receipt times.
     pub clock: Arc<dyn Clock>,
     /// The limits of a session.
@@ -50,6 +55,7 @@ impl<I> Setting<I> {
     pub fn of(intake: Arc<I>, clock: Arc<dyn Clock>) -> Self {
         Self {
             intake,
+            gateways: Arc::new(Gateways::new(Arc::clone(&clock))),
             clock,
             counters: Arc::default(),
             gaps: Arc::default(),
@@ -65,6 +71,7 @@ impl<I> Clone for Setting<I> {
             intake: Arc::clone(&self.intake),
             counters: Arc::clone(&self.counters),
             gaps: Arc::clone(&self.gaps),
+            gateways: Arc::clone(&self.gateways),
             clock: Arc::clone(&self.clock),
             limits: self.limits,
             allowed: Arc::clone(&self.allowed),

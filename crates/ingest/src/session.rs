@@ -26,13 +26,22 @@ impl<I: Intake> Session<I> {
         }
     }
 
+    /// The same session over a connection, whose end is a sign.
+    #[must_use]
+    pub fn connected(self) -> Self {
+        Self { admitter: self.admitter.connected(), ..self }
+    }
+
     /// Decodes and admits one frame, and adds to `admission` what became of it. One that is dropped (and counted) adds nothing:
     /// it gets no answer.
     pub fn take(&mut self, frame: &[u8], received: Timestamp, admission: &mut Admission) {
         self.counters.frame(self.protocol.name);
         self.decoded.clear();
         match self.decoder.decode(frame, &Context { received }, &mut self.decoded) {
-            Ok(()) => self.admitter.admit(&mut self.decoded, self.decoder.devices(), received, admission),
+            Ok(()) => {
+                self.admitter.hear(self.decoder.gateway());
+                self.admitter.admit(&mut self.decoded, self.decoder.devices(), received, admission);
+            }
             Err(error) => {
                 self.counters.frame_dropped(self.protocol.name, error.reason());
                 debug!(protocol = self.protocol.name, %error, "Frame dropped.");

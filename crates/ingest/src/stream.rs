@@ -117,7 +117,7 @@ struct Connection<I: Intake, S> {
 
 impl<I: Intake, S: AsyncRead + AsyncWrite + Unpin> Connection<I, S> {
     fn new(stream: S, protocol: &'static Protocol, setting: &Setting<I>) -> Self {
-        let session = Session::new(protocol, setting);
+        let session = Session::new(protocol, setting).connected();
         Self { stream, protocol, session, buffer: BytesMut::new(), unsettled: VecDeque::new(), has_framed: false }
     }
 

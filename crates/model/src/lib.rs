@@ -6,6 +6,7 @@
 mod clock;
 mod disk;
 mod event;
+mod gateway;
 mod handle;
 mod heard;
 mod hours;
@@ -24,6 +25,7 @@ mod zone;
 pub use clock::Clock;
 pub use disk::{Disk, DiskFile};
 pub use event::{Event, EventKind};
+pub use gateway::GatewayChange;
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle, ZoneHandle};
 pub use heard::{Binding, Heard, Press, What};
 pub use hours::{Hours, HoursError, hold as hours_hold};

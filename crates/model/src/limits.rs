@@ -44,6 +44,14 @@ pub const UNITS_MAX: usize = 4_000_000;
 pub const CONNECTIONS_MAX: usize = 8_000;
 /// Most device names that one connection may introduce by columnar batches; the stream ends with one more.
 pub const SESSION_DEVICES_MAX: usize = 65_536;
+/// Gateways that are known at once; one more is served and not watched.
+pub const GATEWAYS_MAX: usize = 4_096;
+/// A gateway is lost after so many of its learned intervals without a frame.
+pub const GATEWAY_INTERVALS_MAX: u32 = 8;
+/// But not before it was silent for so long.
+pub const GATEWAY_SILENCE_MIN: Duration = Duration::from_secs(2);
+/// A gateway without a connection is lost after so long.
+pub const GATEWAY_AWAY_MAX: Duration = Duration::from_secs(1);
 /// Most networks in the allow-list of one listener.
 pub const LISTENER_NETWORKS_MAX: usize = 64;
 /// Most devices, or beginnings of their names, in the allow-list of one listener.

@@ -6,6 +6,7 @@ mod emergencies;
 mod features;
 mod gaps;
 mod gate;
+mod gateways;
 mod glass;
 mod guard;
 mod health;
@@ -24,7 +25,7 @@ mod tokens;
 mod units;
 mod within;
 
-pub(crate) use features::ages_of;
+pub(crate) use features::{ages_of, lost_word};
 pub(crate) use gate::Gate;
 pub(crate) use guard::Hosts;
 pub(crate) use problem::Problem;
@@ -72,6 +73,7 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))
         .routes(routes!(gaps::list))
+        .routes(routes!(gateways::list))
         .routes(routes!(stats::read))
         .routes(routes!(health::alive))
         .routes(routes!(health::ready))

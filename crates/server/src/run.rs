@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use engine::{Engine, Recovery, UnknownDevices};
-use ingest::{Allowed, Counters, ListenAddress, SessionLimits, Setting};
+use ingest::{Allowed, Counters, Gateways, ListenAddress, SessionLimits, Setting};
 use journal::Status;
 use model::{Clock, DeviceId, Disk, Unit};
 use store::{Store, StoreError};
@@ -63,6 +63,7 @@ impl Service {
             intake: Arc::new(EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine) }),
             counters: Arc::clone(&outside.counters),
             gaps: Arc::default(),
+            gateways: Arc::new(Gateways::new(Arc::clone(&clock) as Arc<dyn Clock>)),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: SessionLimits {
                 connections_max: config.connections_max,

@@ -52,6 +52,10 @@ impl Decoder for Session {
         &self.devices
     }
 
+    fn gateway(&self) -> Option<&SenderName> {
+        self.gateway.as_ref()
+    }
+
     fn forget_numbers(&mut self) {
         self.devices = Vec::new();
     }

@@ -60,6 +60,11 @@ pub trait Decoder: Send {
         &[]
     }
 
+    /// The gateway that the frame decoded last came from, as `gateway:<name>`; `None` where there is none.
+    fn gateway(&self) -> Option<&SenderName> {
+        None
+    }
+
     /// Forgets the devices that the sender has numbered, with the memory of them: over datagrams a name may be lost, come twice or
     /// come late, so its number counts within one datagram only.
     fn forget_numbers(&mut self) {}

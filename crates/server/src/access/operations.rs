@@ -24,6 +24,7 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("GET", "/metrics", Action::Operate),
     ("GET", "/v1/stats", Action::Operate),
     ("GET", "/v1/gaps", Action::Operate),
+    ("GET", "/v1/gateways", Action::Operate),
     ("GET", "/v1/nearest", Action::Look),
     ("POST", "/v1/within", Action::Look),
     ("GET", "/v1/units", Action::Look),

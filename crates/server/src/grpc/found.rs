@@ -2,11 +2,12 @@
 
 use engine::Look;
 use index::Slot;
+use ingest::LostGateways;
 use model::{Status, Timestamp, UnitHandle};
 use wire::proto;
 
 use super::laid::Laid;
-use crate::http::ages_of;
+use crate::http::{ages_of, lost_word};
 
 /// A unit of an answer, with its distance and bearing where a place was asked for.
 pub(super) type Row<'a> = (UnitHandle, &'a Slot, Option<(f64, f64)>);
@@ -20,12 +21,13 @@ const REST_BYTES: usize = 128;
 pub(super) fn units<'a>(
     look: &Look<'_>,
     rows: impl ExactSizeIterator<Item = Row<'a>> + Clone,
+    lost: &LostGateways<'_>,
     as_of: Timestamp,
 ) -> Laid {
     look.ask_for(rows.clone().map(|(unit, slot, _)| (unit, slot.fix.as_ref().map(|fix| fix.source))));
     let mut answer = Laid::with_room(REST_BYTES + rows.len() * UNIT_BYTES);
     for row in rows {
-        lay_unit(&mut answer, look, row, as_of);
+        lay_unit(&mut answer, look, row, lost, as_of);
     }
     answer
 }
@@ -41,7 +43,13 @@ pub(super) fn lay_omitted(answer: &mut Laid, omitted: &query::Omitted) {
 }
 
 /// A `FoundUnit`, as field 1 of both answers.
-fn lay_unit(answer: &mut Laid, look: &Look<'_>, (handle, slot, way): Row<'_>, as_of: Timestamp) {
+fn lay_unit(
+    answer: &mut Laid,
+    look: &Look<'_>,
+    (handle, slot, way): Row<'_>,
+    lost: &LostGateways<'_>,
+    as_of: Timestamp,
+) {
     let Some(unit) = look.unit(handle) else { return };
     let (fix, ages) = (slot.fix.as_ref(), ages_of(slot, as_of));
     let source = fix.and_then(|fix| look.device(fix.source));
@@ -69,7 +77,7 @@ fn lay_unit(answer: &mut Laid, look: &Look<'_>, (handle, slot, way): Row<'_>, as
         one.float_if_known(15, fix.and_then(|fix| fix.course_deg));
         one.float_if_known(16, altitude.map(|altitude| altitude.metres));
         one.number(17, altitude.map_or(0, |altitude| reference(altitude.reference) as u64));
-        for word in fix.into_iter().flat_map(|fix| fix.flags.words()) {
+        for word in fix.into_iter().flat_map(|fix| fix.flags.words()).chain(lost_word(lost, slot)) {
             one.element(18, word);
         }
         one.number(19, fix.map_or(0, |fix| basis(fix.time_basis) as u64));

@@ -78,7 +78,7 @@ struct GatewayStream {
 impl GatewayStream {
     fn new(service: &Arc<Service>, asker: Asker) -> Self {
         let setting = &service.setting;
-        let admitter = Admitter::new(setting, PROTOCOL);
+        let admitter = Admitter::new(setting, PROTOCOL).connected();
         Self { service: Arc::clone(service), session: Session::default(), admitter, decoded: Decoded::default(), asker }
     }
 
@@ -122,6 +122,7 @@ impl GatewayStream {
             _ => None,
         });
         let mut admission = Admission { heard: setting.intake.buffer(), ..Admission::default() };
+        self.admitter.hear(self.session.gateway());
         self.admitter.admit(decoded, self.session.devices(), received, &mut admission);
         let Admission { heard, reports, refusals, .. } = admission;
         let settlement = setting.intake.submit(heard).await;

@@ -147,7 +147,8 @@ async fn nearest(
     let (answer, sending) = service.search(request, search, degraded).await.map_err(unanswered)?;
     let (searched_m, answer) = (answer.searched_m, answer.nearest);
     let rows = answer.found.iter().map(|one| (one.unit, &one.slot, Some((one.distance_m, one.bearing_deg))));
-    let mut laid = units(&live.roster().look(), rows, answer.as_of);
+    let lost = service.setting.gateways.lost();
+    let mut laid = units(&live.roster().look(), rows, &lost, answer.as_of);
     lay_omitted(&mut laid, &answer.omitted);
     laid.number(3, answer.as_of.unix_ms().cast_unsigned());
     laid.number(4, searched_m.is_some().into());
@@ -199,7 +200,8 @@ async fn within(
     let (answer, sending) =
         service.search(request, |left| live.within(&ask, left), whole::<query::Within>()).await.map_err(unanswered)?;
     let rows = answer.found.iter().map(|one| (one.unit, &one.slot, one.distance_m.zip(one.bearing_deg)));
-    let mut laid = units(&live.roster().look(), rows, answer.as_of);
+    let lost = service.setting.gateways.lost();
+    let mut laid = units(&live.roster().look(), rows, &lost, answer.as_of);
     lay_omitted(&mut laid, &answer.omitted);
     laid.number(3, answer.as_of.unix_ms().cast_unsigned());
     laid.text(4, answer.next.as_ref().map_or("", |name| name.as_str()));

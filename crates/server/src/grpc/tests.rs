@@ -258,3 +258,52 @@ async fn a_gateway_beyond_the_limit_of_connections_is_turned_away() {
     drop(first);
     server.stop().await;
 }
+
+/// The units of a silent gateway say so in both interfaces, there is one change for all of them, and its next word takes it back.
+#[tokio::test]
+async fn units_of_a_gateway_that_left_are_flagged_until_it_comes_back() {
+    let (server, channel) = started().await;
+    let mut ingest = IngestClient::new(channel.clone());
+    let down = ingest.connect(tokio_stream::iter([batch(1, &[228_170_000, 228_180_000])])).await.unwrap();
+    assert_eq!(down.into_inner().collect::<Vec<_>>().await.len(), 1);
+    let mut query = QueryClient::new(channel);
+    let mut flags = async || {
+        let ask = proto::NearestRequest { centre: centre(), k: 2, ..Default::default() };
+        let answer = query.nearest(ask).await.unwrap().into_inner();
+        answer.units.into_iter().map(|unit| unit.flags.concat()).collect::<Vec<_>>()
+    };
+    assert_eq!(flags().await, ["", ""]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while flags().await != ["gateway_lost", "gateway_lost"] {
+        assert!(std::time::Instant::now() < until, "it is lost a second after its last connection");
+    }
+    let gateways = &server.service().setting.gateways;
+    let changes = gateways.changes();
+    assert_eq!(
+        changes.iter().map(|one| (one.gateway.as_str(), one.units.len())).collect::<Vec<_>>(),
+        [("gateway-1", 2)]
+    );
+    let listed = ask_http(&server, "/v1/gateways").await;
+    assert!(listed.contains(r#""gateway":"gateway-1","lost":true"#) && listed.contains(r#""units":2"#), "{listed}");
+    let unit = ask_http(&server, "/v1/units/tetra-lip:0").await;
+    assert!(unit.contains(r#""flags":["gateway_lost"]"#), "{unit}");
+    let (up, messages) = tokio::sync::mpsc::channel(1);
+    let _open = ingest.connect(tokio_stream::wrappers::ReceiverStream::new(messages)).await.unwrap();
+    up.send(batch(2, &[228_170_000, 228_180_000])).await.unwrap();
+    while flags().await != ["", ""] {
+        assert!(std::time::Instant::now() < until, "it is found with its next batch");
+    }
+    let found: Vec<_> = gateways.changes().into_iter().map(|change| change.is_lost).collect();
+    assert_eq!(found, [false]);
+    server.stop().await;
+}
+
+async fn ask_http(server: &Server, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(server.addresses().http).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use engine::{Look, UnitView};
 use geodesy::Datum;
 use index::Slot;
+use ingest::LostGateways;
 use model::{Flags, Timestamp, Unit, UnitHandle, UnitRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -172,12 +173,19 @@ pub(crate) fn ages_of(slot: &Slot, as_of: Timestamp) -> Ages {
     Ages { fix_s: slot.fix_age_ms(as_of).map(seconds), contact_s: slot.contact_age_ms(as_of).map(seconds) }
 }
 
+/// The flag of a unit whose place came through a gateway that is lost, and that was not heard since.
+pub(crate) fn lost_word(lost: &LostGateways<'_>, slot: &Slot) -> Option<&'static str> {
+    let source = slot.fix.as_ref()?.source;
+    lost.has(source, slot.contact_time).then_some("gateway_lost")
+}
+
 /// What a feature is made with: the instant, the datum, and who is in distress.
 pub(crate) struct Maker<'a> {
     service: &'a Service,
     as_of: Timestamp,
     datum: Datum,
     distressed: Vec<model::UnitName>,
+    lost: LostGateways<'a>,
 }
 
 impl<'a> Maker<'a> {
@@ -187,7 +195,7 @@ impl<'a> Maker<'a> {
             0 => Vec::new(),
             _ => live.ringing(&query::Scope::everything()).into_iter().filter_map(|emergency| emergency.unit).collect(),
         };
-        Self { service, as_of, datum, distressed }
+        Self { service, as_of, datum, distressed, lost: service.setting.gateways.lost() }
     }
 
     /// An answer of `features`, without anything left out.
@@ -252,7 +260,7 @@ impl<'a> Maker<'a> {
             altitude_m: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.metres),
             altitude_ref: fix.and_then(|fix| fix.altitude).map(|altitude| altitude.reference.as_str()),
             stored: fix.map(|fix| !fix.flags.contains(Flags::NOT_STORED)),
-            flags: fix.map(|fix| fix.flags.words().collect()).unwrap_or_default(),
+            flags: fix.into_iter().flat_map(|fix| fix.flags.words()).chain(lost_word(&self.lost, slot)).collect(),
             call_sign: None,
             external: None,
             assignment: None,

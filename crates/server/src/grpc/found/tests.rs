@@ -113,7 +113,8 @@ async fn what_is_laid_has_the_bytes_of_the_message() {
         assert_eq!(proto::FoundUnit::decode(one.encode_to_vec().as_slice()).as_ref(), Ok(one));
     }
     let expected = proto::NearestResponse { units: expected, ..Default::default() }.encode_to_vec();
-    assert_eq!(units(&look, rows.iter().copied(), as_of).bytes(), expected);
+    let lost = server.service().setting.gateways.lost();
+    assert_eq!(units(&look, rows.iter().copied(), &lost, as_of).bytes(), expected);
     drop(look);
     server.stop().await;
 }
