@@ -19,9 +19,11 @@ mod sync;
 mod tests;
 mod units;
 mod writer;
+mod zones;
 
 pub use digest::Digest;
 pub use live::{Change, Shard};
 pub use search::Sight;
 pub use shards::LiveIndex;
 pub use slot::{Fix, OUT_OF_CONTACT_MS_MIN, STALE_MS_MIN, Slot, UNKNOWN_INTERVAL_MS, UnitTraits};
+pub use zones::{Beyond, ZoneEntry, ZoneIndex, margin_for};
