@@ -288,6 +288,7 @@ fn nearest_times(stalls: bool) -> Vec<f64> {
         options: journal::Options::default(),
         retention: Retention::default(),
         on_failure: engine::OnJournalFailure::LiveUnacked,
+        events: None,
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let engine = Engine::open(Arc::clone(&clock), UnknownDevices::Admit, &storage, &Recovery::default());

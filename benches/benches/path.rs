@@ -295,6 +295,7 @@ impl Apply {
                     options: journal::Options::default(),
                     retention: Retention::default(),
                     on_failure: engine::OnJournalFailure::LiveUnacked,
+                    events: None,
                 };
                 let opened = Engine::open(clock, options, &storage, &Recovery::default());
                 opened.expect("the folder is empty")

@@ -44,7 +44,7 @@ pub fn check(
     let disk: Arc<dyn Disk> = Arc::new(FolderDisk::look_at(folder).map_err(|error| error.to_string())?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let recovered = recover(&disk, &clock, &Recovery::default()).map_err(|error| error.to_string())?;
-    let Recovered { state, segments, snapshot } = recovered;
+    let Recovered { state, segments, snapshot, .. } = recovered;
     let first = segments.first();
     let is_whole = first <= Sequence(1);
     let start = if is_whole { Start::First } else { Start::Any };

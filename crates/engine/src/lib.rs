@@ -13,6 +13,7 @@ mod roster;
 pub mod rules;
 mod settle;
 mod state;
+mod watch;
 mod writer;
 
 pub use compact::Retention;
@@ -22,23 +23,28 @@ pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover, 
 pub use roster::{Look, Roster, RosterError};
 pub use settle::{Settlement, Unsettled};
 pub use state::{Effect, Located, PlacedBy, State};
+pub use watch::{EventPage, Noted, Watch, WatchFigures, WatchedZone};
 pub use writer::Full;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use journal::{LocalLog, Log, Status};
+use journal::{LocalLog, Log, Sequence, Status};
 use model::{Binding, Clock, DeviceId, Disk, Heard, Press, Shards, Unit, UnitHandle, UnitName};
 use parking_lot::Mutex;
 use roster::Taken;
 use settle::Settler;
 use state::Part;
+use store::StoreError;
+use store::events::Events;
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 use writer::{Message, Writer};
 
 use crate::compact::Compactor;
+use crate::recover::{Missed, recover_after};
+use crate::watch::{Feed, Following};
 
 /// What to do with a device that no unit carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +91,8 @@ pub struct Storage {
     pub retention: Retention,
     /// What happens after an error.
     pub on_failure: OnJournalFailure,
+    /// Where events go; `None`: nobody watches what changes.
+    pub events: Option<Arc<Events>>,
 }
 
 /// The running engine.
@@ -94,6 +102,7 @@ pub struct Engine {
     /// By shard.
     queues: Vec<mpsc::Sender<Message>>,
     log: Option<Arc<LocalLog>>,
+    watch: Option<Arc<Watch>>,
     threads: Mutex<Threads>,
 }
 
@@ -102,6 +111,7 @@ pub struct Engine {
 struct Threads {
     writers: Vec<JoinHandle<Writer>>,
     compactor: Option<(Sender<()>, JoinHandle<()>)>,
+    watcher: Option<JoinHandle<()>>,
 }
 
 impl Engine {
@@ -109,7 +119,29 @@ impl Engine {
     #[must_use]
     pub fn start(clock: Arc<dyn Clock>, options: impl Into<Options>) -> Self {
         let options = options.into();
-        Self::run(State::default(), clock, options, None, queues(options.shards))
+        let (live, queues) = (Live::of(&State::default(), clock, options.shards), queues(options.shards));
+        Self::run(State::default(), Arc::new(live), options, None, queues, Vec::new())
+    }
+
+    /// The same, and what changes becomes events.
+    ///
+    /// # Errors
+    /// [`StoreError`] when events cannot be read.
+    pub fn start_watching(
+        clock: Arc<dyn Clock>,
+        options: impl Into<Options>,
+        events: Arc<Events>,
+    ) -> Result<Self, StoreError> {
+        let options = options.into();
+        let live = Arc::new(Live::of(&State::default(), clock, options.shards));
+        let synced = Box::new(|| Sequence(u64::MAX));
+        let following = Following { events, log: 0, end: Sequence(0), missed: Missed::default(), synced };
+        let (watch, watching, feeds) = Watch::start(&live, options.shards, following)?;
+        let queues = queues(options.shards);
+        let engine =
+            Self { watch: Some(Arc::new(watch)), ..Self::run(State::default(), live, options, None, queues, feeds) };
+        engine.threads.lock().watcher = Some(spawn("muster-watch", watching));
+        Ok(engine)
     }
 
     /// Rebuilds what `storage` holds, then starts. Takes a while: `progress` says how far it is.
@@ -123,7 +155,11 @@ impl Engine {
         progress: &Recovery,
     ) -> Result<Self, RecoveryError> {
         let options = options.into();
-        let Recovered { state, segments, snapshot } = recover(&storage.disk, &clock, progress)?;
+        let looked_at = storage.events.as_ref().map(|events| events.looked_at()).transpose()?;
+        let looked_at = looked_at.map(|(log, entry)| (log, Sequence(entry)));
+        let recovered = recover_after(looked_at, &storage.disk, &clock, progress)?;
+        let Recovered { state, segments, snapshot, missed } = recovered;
+        let (id, end) = (segments.id(), segments.next().before());
         let settler = Arc::new(Settler::of(options.shards));
         settler.progress(journal::Progress::Synced(segments.next().before()));
         let queues = queues(options.shards);
@@ -146,7 +182,18 @@ impl Engine {
         let compactor = Compactor::new(Arc::clone(&log), Arc::clone(&storage.disk), storage.retention, snapshot);
         let written =
             writer::Storage { log: Arc::clone(&log) as Arc<dyn Log>, settler, on_failure: storage.on_failure };
-        let engine = Self { log: Some(log), ..Self::run(state, clock, options, Some(written), queues) };
+        let live = Arc::new(Live::of(&state, clock, options.shards));
+        let (mut watch, mut feeds, mut watcher) = (None, Vec::new(), None);
+        if let Some(events) = storage.events.clone() {
+            let synced = Arc::clone(&log);
+            let synced = Box::new(move || synced.synced());
+            let following = Following { events, log: id, end, missed, synced };
+            let (handle, watching, fed) = Watch::start(&live, options.shards, following)?;
+            (watch, feeds, watcher) = (Some(Arc::new(handle)), fed, Some(spawn("muster-watch", watching)));
+        }
+        let running = Self::run(state, live, options, Some(written), queues, feeds);
+        let engine = Self { log: Some(log), watch, ..running };
+        engine.threads.lock().watcher = watcher;
         let (running, stopped) = channel();
         let compacting = spawn("muster-snapshot", move || compactor.run(&stopped));
         engine.threads.lock().compactor = Some((running, compacting));
@@ -155,20 +202,21 @@ impl Engine {
 
     fn run(
         state: State,
-        clock: Arc<dyn Clock>,
+        live: Arc<Live>,
         options: Options,
         storage: Option<writer::Storage>,
         channels: Vec<(mpsc::Sender<Message>, mpsc::Receiver<Message>)>,
+        feeds: Vec<Feed>,
     ) -> Self {
-        let live = Arc::new(Live::of(&state, clock, options.shards));
         let (queues, messages): (_, Vec<_>) = channels.into_iter().unzip();
         let parts = Part::all_of(state, options.shards).into_iter().zip(messages).enumerate();
+        let mut feeds = feeds.into_iter();
         let writers = parts.map(|(shard, (part, messages))| {
-            let writer = Writer::new(Arc::clone(&live), storage.clone(), shard, part);
+            let writer = Writer::new(Arc::clone(&live), storage.clone(), shard, part).telling(feeds.next());
             spawn("muster-writer", move || writer.run(messages))
         });
-        let threads = Threads { writers: writers.collect(), compactor: None };
-        Self { live, options, queues, log: None, threads: Mutex::new(threads) }
+        let threads = Threads { writers: writers.collect(), ..Threads::default() };
+        Self { live, options, queues, log: None, watch: None, threads: Mutex::new(threads) }
     }
 
     /// What readers ask.
@@ -181,6 +229,12 @@ impl Engine {
     #[must_use]
     pub const fn log(&self) -> Option<&Arc<LocalLog>> {
         self.log.as_ref()
+    }
+
+    /// What changes; `None` when nobody watches.
+    #[must_use]
+    pub const fn watch(&self) -> Option<&Arc<Watch>> {
+        self.watch.as_ref()
     }
 
     /// Into how many shards live state is cut.
@@ -265,6 +319,7 @@ impl Engine {
         let device = press.device.clone();
         if self.live.emergencies.ring(press, &self.live.pending) {
             info!(%device, "Emergency raised.");
+            self.watch.iter().for_each(|watch| watch.rings());
             // Any shard may have the device.
             self.queues.iter().for_each(wake);
         }
@@ -337,7 +392,8 @@ impl Engine {
         for queue in &self.queues {
             let _ = queue.send(Message::Stop).await;
         }
-        let Threads { writers, compactor } = std::mem::take(&mut *self.threads.lock());
+        let Threads { writers, compactor, watcher } = std::mem::take(&mut *self.threads.lock());
+        let watch = self.watch.clone();
         let ended = tokio::task::spawn_blocking(move || {
             // All of them, before the journal ends and the first of them says how it ended.
             let writers: Vec<_> = writers.into_iter().map(JoinHandle::join).collect();
@@ -347,7 +403,9 @@ impl Engine {
                 drop(running);
                 thread.join()
             });
-            writers.and(compactor)
+            watch.iter().for_each(|watch| watch.stop());
+            let watcher = watcher.map_or(Ok(()), JoinHandle::join);
+            writers.and(compactor).and(watcher)
         });
         assert!(matches!(ended.await, Ok(Ok(()))), "the engine's threads end without a panic");
     }

@@ -266,6 +266,12 @@ impl Roster {
         Capabilities::of_bit(at).ok()
     }
 
+    /// One more than the highest number of a unit, retired ones among them.
+    #[must_use]
+    pub fn numbers(&self) -> u32 {
+        self.tables.read().units.len() as u32
+    }
+
     /// How many units are on the map; retired ones are not.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -12,7 +12,8 @@ use crate::live::Live;
 use crate::pending::fitting;
 use crate::rules::Outcome;
 use crate::settle::{Settle, Settlement, Settler, Unsettled};
-use crate::state::{AHEAD, Part};
+use crate::state::{AHEAD, Effect, Part};
+use crate::watch::Feed;
 
 /// Messages taken from the queue at once.
 const MESSAGES_AT_ONCE: usize = 64;
@@ -56,6 +57,10 @@ pub(crate) struct Writer {
     entries: Vec<Entry>,
     changes: Vec<Change>,
     tally: Tally,
+    /// What tells the watcher; `None` when nobody watches.
+    feed: Option<Feed>,
+    /// The last entry that was applied.
+    applied: Option<Sequence>,
 }
 
 /// How a batch may be applied.
@@ -77,7 +82,14 @@ impl Writer {
             entries: Vec::new(),
             changes: Vec::new(),
             tally: Tally::default(),
+            feed: None,
+            applied: None,
         }
+    }
+
+    /// The same, and the watcher is told by `feed`.
+    pub(crate) fn telling(self, feed: Option<Feed>) -> Self {
+        Self { feed, ..self }
     }
 
     /// Applies messages until it is told to stop. [`Self::end`] is left to do, once no writer runs any more.
@@ -86,6 +98,7 @@ impl Writer {
         let _watch = Watch { live: Arc::clone(&self.live), settler, shard: self.shard };
         let mut taken = Vec::with_capacity(MESSAGES_AT_ONCE);
         while messages.blocking_recv_many(&mut taken, MESSAGES_AT_ONCE) > 0 {
+            self.feed.iter_mut().for_each(Feed::begin);
             self.tell_of_failure();
             // A binding in a message was made before the message: what made it goes first.
             let roster = self.store_pending();
@@ -93,9 +106,13 @@ impl Writer {
                 match message {
                     Message::Batch(heard, settle) => self.batch(heard, settle, roster.as_ref().err()),
                     Message::Wake => {}
-                    Message::Stop => return self,
+                    Message::Stop => {
+                        self.feed.iter_mut().for_each(|feed| feed.end(self.applied));
+                        return self;
+                    }
                 }
             }
+            self.feed.iter_mut().for_each(|feed| feed.end(self.applied));
         }
         self
     }
@@ -110,7 +127,7 @@ impl Writer {
             let some = self.live.pending.lend(PENDING_AT_ONCE.min(waiting), self.append_bytes_max());
             left = Some(waiting - some.len());
             let is_last = some.is_empty() || left == Some(0);
-            let stored = if some.is_empty() { Ok(()) } else { store(self.storage.as_ref(), &some).map(drop) };
+            let stored = if some.is_empty() { Ok(()) } else { self.store(&some).map(drop) };
             match &stored {
                 Ok(()) => order.hand_on(some),
                 Err(_) => order.give_back(some),
@@ -171,7 +188,7 @@ impl Writer {
             }
             let rest = &mut entries[at..];
             let count = fitting(rest.iter(), bytes_max);
-            let stored = store(self.storage.as_ref(), &rest[..count]);
+            let stored = self.store(&rest[..count]);
             drop(order);
             match stored {
                 Ok(Stored::Upto(last)) => {
@@ -191,6 +208,15 @@ impl Writer {
                 return end;
             }
         }
+    }
+
+    /// As [`store`], and the watcher's feed knows.
+    fn store(&self, entries: &[Entry]) -> Result<Stored, Unsettled> {
+        let stored = store(self.storage.as_ref(), entries);
+        if let (Ok(Stored::Upto(Some(last))), Some(feed)) = (&stored, &self.feed) {
+            feed.appended(*last);
+        }
+        stored
     }
 
     /// Takes out, from `at` on, what units said that were taken off the map since it was made an entry.
@@ -218,6 +244,9 @@ impl Writer {
     fn take(&mut self, heard: &[Heard]) {
         for some in heard.chunks(AHEAD) {
             self.part.look_ahead(some.iter().map(|heard| heard.binding));
+            if let Some(feed) = &self.feed {
+                std::hint::black_box(some.iter().fold(0, |all, heard| all ^ feed.touch(heard.binding.unit)));
+            }
             let is_wanted = |heard: &&Heard| {
                 let is_retired = self.part.is_retired(heard.binding.unit);
                 if is_retired && matches!(heard.what, What::Report(_)) {
@@ -236,6 +265,7 @@ impl Writer {
             sequence = sequence.map(Sequence::next);
             self.apply(entry, sequence);
         }
+        self.applied = self.applied.max(last);
         self.flush();
     }
 
@@ -251,6 +281,7 @@ impl Writer {
             }
             self.placed_by[at] = sequence;
         }
+        self.tell(&effect, entry, sequence);
         match (effect.outcome, entry) {
             (Some(outcome), _) => self.tally.outcome(outcome),
             (None, Entry::Heard(_)) => self.tally.contact(),
@@ -260,6 +291,22 @@ impl Writer {
         self.changes.extend(effect.change);
         if let Some(located) = effect.located {
             self.live.emergencies.locate(&located);
+        }
+    }
+
+    /// Tells the watcher. What is not stored and never will be makes no event.
+    #[inline]
+    fn tell(&mut self, effect: &Effect, entry: &Entry, sequence: Option<Sequence>) {
+        let Some(feed) = &mut self.feed else { return };
+        match (effect.outcome, &effect.change, entry) {
+            (Some(Outcome::Newest), Some(Change::Place { unit, fix, .. }), _) => {
+                let is_never_stored = sequence.is_none() && self.storage.is_some();
+                if !is_never_stored {
+                    feed.placed(*unit, fix, sequence.unwrap_or_default());
+                }
+            }
+            (_, _, Entry::Retire(unit)) => feed.gone(*unit),
+            _ => {}
         }
     }
 

@@ -45,7 +45,7 @@ impl Stalled {
             ..journal::Options::default()
         };
         let (retention, shared) = (Retention::default(), Arc::new(disk.clone()));
-        let storage = Storage { disk: shared, options, retention, on_failure };
+        let storage = Storage { disk: shared, options, retention, on_failure, events: None };
         let engine = open(&storage, &clock, shards);
         let batch = [MOVES, RESTS, JUMPS].map(|number| report(&engine, number, 0, 0)).into();
         engine.submit(batch).await.expect("it runs").await.expect("it is stored");

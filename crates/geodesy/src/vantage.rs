@@ -33,6 +33,9 @@ impl Tile {
     /// All places on earth.
     pub const EARTH: Self = Self { south: -900_000_000, north: 900_000_000, west: -1_800_000_000, east: 1_799_999_999 };
 
+    /// No place at all.
+    pub const EMPTY: Self = Self { south: 1, north: 0, west: 1, east: 0 };
+
     /// The tile of one place.
     #[must_use]
     pub const fn of(position: Position) -> Self {

@@ -103,6 +103,12 @@ impl Slot {
         self.fix_age_ms(as_of).is_some_and(|age| age > stale_after_ms(self.expected_interval_ms))
     }
 
+    /// How long it may be silent before it is out of contact, in milliseconds.
+    #[must_use]
+    pub fn silence_ms_max(&self) -> i64 {
+        out_of_contact_after_ms(self.expected_interval_ms)
+    }
+
     /// Whether nothing was heard for ten expected intervals, at least [`OUT_OF_CONTACT_MS_MIN`].
     #[must_use]
     pub fn is_out_of_contact(&self, as_of: Timestamp) -> bool {

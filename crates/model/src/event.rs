@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use crate::words::words;
 use crate::{OrganisationName, Position, Timestamp, UnitName, ZoneName};
 
@@ -67,8 +69,8 @@ pub struct Event {
     pub zone_organisation: Option<OrganisationName>,
     /// Where.
     pub place: Option<Position>,
-    /// More about it, as the text of a JSON object; empty when there is none.
-    pub detail: String,
+    /// More about it: words and their values.
+    pub detail: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Event {
@@ -85,7 +87,14 @@ impl Event {
             organisation: None,
             zone_organisation: None,
             place: None,
-            detail: String::new(),
+            detail: Vec::new(),
         }
+    }
+
+    /// The same with one word more about it.
+    #[must_use]
+    pub fn with(mut self, word: &'static str, value: impl Into<String>) -> Self {
+        self.detail.push((Cow::Borrowed(word), value.into()));
+        self
     }
 }

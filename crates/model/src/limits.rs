@@ -235,3 +235,19 @@ pub const ZONE_TIME_S_MAX: u32 = 7 * 86_400;
 pub const UTC_OFFSET_MIN_MAX: i16 = 18 * 60;
 /// Most H3 cells that the cells of one zone come to, all brought to the finest of their resolutions.
 pub const ZONE_FINE_CELLS_MAX: u64 = 100_000;
+/// Places of units that may wait for the watcher of zones; beyond it they are counted, and it looks at every unit anew.
+pub const WATCH_WAITING_MAX: usize = 1 << 20;
+/// Batches of them, and other messages, that may wait for it.
+pub const WATCH_QUEUE_MAX: usize = 16_384;
+/// Newest events that are kept at hand.
+pub const EVENTS_RECENT_MAX: usize = 65_536;
+/// Events that one step of a listener takes.
+pub const EVENTS_PAGE_MAX: usize = 1_000;
+/// Events are removed after so long.
+pub const EVENTS_RETAIN_TIME: Duration = Duration::from_secs(90 * 86_400);
+/// The oldest events are removed while all of them take more bytes.
+pub const EVENTS_RETAIN_BYTES: u64 = 4 << 30;
+/// Entries of the journal that the watcher may be behind at a start; beyond it what lies between is told as a gap.
+pub const WATCH_BEHIND_MAX: u64 = 4_000_000;
+/// For so long after a start nobody is told that a zone has too few units: they have not all been heard yet.
+pub const STRENGTH_GRACE: Duration = Duration::from_secs(20);

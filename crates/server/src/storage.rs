@@ -102,7 +102,7 @@ impl JournalConfig {
             group_time: self.group_time,
             ..journal::Options::default()
         };
-        engine::Storage { disk, options, retention: self.retention, on_failure: self.on_failure }
+        engine::Storage { disk, options, retention: self.retention, on_failure: self.on_failure, events: None }
     }
 }
 

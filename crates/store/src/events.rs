@@ -3,6 +3,7 @@
 //! Events and what the watcher must remember to make the next ones are written in one transaction: after a kill it goes on
 //! exactly where its last event left, and nothing is told twice under two numbers.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use std::path::{Path, PathBuf};
 use model::{Event, EventKind, OrganisationName, Position, Timestamp, UnitHandle, UnitName, ZoneName};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use serde_json::Value;
 
 use crate::StoreError;
 use crate::sqlite::{connect, misread, prepare, quick_check, signed, unsigned};
@@ -48,10 +50,6 @@ pub struct Stay {
 /// What the watcher remembered when it wrote last.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
-    /// The journal that it followed; 0: none.
-    pub log: u64,
-    /// The last entry of it that it had looked at.
-    pub entry: u64,
     /// By unit.
     pub stays: Vec<(UnitHandle, ZoneName, Stay)>,
     /// The zones that it had, with the version of each.
@@ -65,9 +63,9 @@ pub struct Memory {
 pub struct Commit {
     /// New events in their order; numbered by [`Events::commit`].
     pub events: Vec<Event>,
-    /// See [`Memory::log`].
+    /// The journal that is followed; 0: none.
     pub log: u64,
-    /// See [`Memory::entry`].
+    /// The last entry of it that was looked at.
     pub entry: u64,
     /// Stays that changed; `None`: it is out, and not on its way in.
     pub stays: Vec<(UnitHandle, ZoneName, Option<Stay>)>,
@@ -122,6 +120,15 @@ impl Events {
         &self.path
     }
 
+    /// [`Commit::log`] and [`Commit::entry`] as they were written last.
+    ///
+    /// # Errors
+    /// [`StoreError`], ours or the disk's.
+    pub fn looked_at(&self) -> Result<(u64, u64), StoreError> {
+        let both = |connection: &Connection| Ok((reached(connection, "log")?, reached(connection, "entry")?));
+        self.read(both).map(|(log, entry)| (log.cast_unsigned(), unsigned(entry)))
+    }
+
     /// What the watcher remembered when it wrote last.
     ///
     /// # Errors
@@ -133,8 +140,6 @@ impl Events {
             let mut marks = connection.prepare("SELECT kind, name, since_ms FROM marks")?;
             let zone = |row: &Row<'_>| Ok((zone_in(row, "zone")?, unsigned(row.get("version")?)));
             Ok(Memory {
-                log: reached(connection, "log")?.cast_unsigned(),
-                entry: unsigned(reached(connection, "entry")?),
                 stays: stays.query_map([], stay_in)?.collect::<Result<_, _>>()?,
                 zones: zones.query_map([], zone)?.collect::<Result<_, _>>()?,
                 marks: marks.query_map([], mark_in)?.collect::<Result<_, _>>()?,
@@ -262,7 +267,7 @@ fn insert(transaction: &Transaction<'_>, event: &Event) -> Result<(), StoreError
         event.zone_organisation.as_ref().map(OrganisationName::as_str),
         event.place.map(Position::lat_e7),
         event.place.map(Position::lon_e7),
-        event.detail,
+        detail_text(event),
     ];
     transaction.prepare_cached(&sql)?.execute(values)?;
     Ok(())
@@ -352,8 +357,26 @@ fn event_in(row: &Row<'_>) -> Result<Event, rusqlite::Error> {
         organisation: organisation("organisation")?,
         zone_organisation: organisation("zone_organisation")?,
         place: place.0.zip(place.1).and_then(|(lat, lon)| Position::from_e7(lat, lon)),
-        detail: row.get("detail")?,
+        detail: detail_of(&row.get::<_, String>("detail")?).map_err(|error| misread("detail", error))?,
     })
+}
+
+/// The details as a JSON object; empty when there are none.
+fn detail_text(event: &Event) -> String {
+    if event.detail.is_empty() {
+        return String::new();
+    }
+    let members = event.detail.iter().map(|(word, value)| (word.to_string(), Value::from(value.as_str())));
+    Value::Object(members.collect()).to_string()
+}
+
+/// The reverse of [`detail_text`].
+fn detail_of(text: &str) -> Result<Vec<(Cow<'static, str>, String)>, serde_json::Error> {
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let members: std::collections::BTreeMap<String, String> = serde_json::from_str(text)?;
+    Ok(members.into_iter().map(|(word, value)| (Cow::Owned(word), value)).collect())
 }
 
 #[cfg(test)]
@@ -377,7 +400,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let zone = ZoneName::new("beat-1").unwrap();
         let mut commit = Commit {
-            events: vec![event(EventKind::Enter, "car-1", 1), event(EventKind::Exit, "car-1", 2)],
+            events: vec![
+                event(EventKind::Enter, "car-1", 1),
+                event(EventKind::Exit, "car-1", 2).with("cause", "retired"),
+            ],
             log: u64::MAX - 3,
             entry: 17,
             stays: vec![(UnitHandle(4), zone.clone(), Some(stay())), (UnitHandle(5), zone.clone(), Some(stay()))],
@@ -389,11 +415,10 @@ mod tests {
         let events = Events::open(folder.path()).unwrap();
         assert_eq!(events.span().unwrap(), (1, 2));
         assert_eq!(events.after(0, 10).unwrap(), commit.events);
+        assert_eq!(events.looked_at().unwrap(), (u64::MAX - 3, 17));
         assert_eq!(
             events.memory().unwrap(),
             Memory {
-                log: u64::MAX - 3,
-                entry: 17,
                 stays: vec![(UnitHandle(4), zone.clone(), stay()), (UnitHandle(5), zone.clone(), stay())],
                 zones: vec![(zone.clone(), 3)],
                 marks: vec![(EventKind::ContactLost, "car-9".to_owned(), at(3))],

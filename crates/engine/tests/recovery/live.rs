@@ -41,7 +41,7 @@ async fn lives(seed: u64) -> Result<usize, String> {
     let disk: Arc<dyn Disk> = Arc::new(SimDisk::new(seed));
     let options = journal::Options { segment_bytes: 256 << 10, ..journal::Options::default() };
     let (retention, on_failure) = (Retention::default(), OnJournalFailure::LiveUnacked);
-    let storage = Storage { disk: Arc::clone(&disk), options, retention, on_failure };
+    let storage = Storage { disk: Arc::clone(&disk), options, retention, on_failure, events: None };
     let mut random = Seeded::new(!seed);
     let mut count = 0;
     for life in 0..3 {
@@ -120,7 +120,7 @@ async fn what_rings_and_who_is_known_survive_a_restart() {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(0)));
     let options = journal::Options { segment_bytes: 256 << 10, ..journal::Options::default() };
     let (retention, on_failure) = (Retention::default(), OnJournalFailure::LiveUnacked);
-    let storage = Storage { disk: Arc::new(SimDisk::new(1)), options, retention, on_failure };
+    let storage = Storage { disk: Arc::new(SimDisk::new(1)), options, retention, on_failure, events: None };
     let engine = open(2, &storage, &clock).expect("the disk is empty");
     let device = DeviceId::of("test", "1").expect("it is a name");
     let unit = Unit::named(UnitName::new("car-1").expect("it is a name"));

@@ -1,0 +1,202 @@
+//! What changes: units cross the borders of zones, stay, fall silent; zones have too few of them; buttons ring. Each becomes an
+//! event with a number, on disk before anybody sees it, and only once the report that says so is on stable storage.
+//!
+//! Writers test nothing but whether a unit is still in its *quiet tile*, a rectangle in which none of its places changes
+//! anything; one thread looks at the others ([`run`]).
+
+mod conditions;
+mod crossings;
+mod feed;
+mod recent;
+mod run;
+mod strength;
+mod timers;
+mod zones;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use journal::Sequence;
+use model::limits::WATCH_QUEUE_MAX;
+use model::{Event, EventKind, Shards, UnitName, ZoneName};
+use store::StoreError;
+use store::events::Events;
+use tokio::sync::{oneshot, watch};
+
+pub(crate) use crossings::Placed;
+pub(crate) use feed::{Fact, Feed};
+pub use recent::{EventPage, Noted};
+pub use zones::WatchedZone;
+
+use crate::live::Live;
+use crate::recover::Missed;
+use feed::Shared;
+use recent::Recent;
+use run::{Message, Watcher};
+
+/// The watcher, for whoever tells it something or listens to it.
+#[derive(Debug)]
+pub struct Watch {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+    recent: Arc<Recent>,
+}
+
+/// How the watcher is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatchFigures {
+    /// Places that wait to be looked at.
+    pub waiting: usize,
+    /// Events cannot be written.
+    pub has_failed: bool,
+}
+
+/// What a watcher follows.
+pub(crate) struct Following {
+    pub(crate) events: Arc<Events>,
+    /// The journal's number; 0 when nothing is stored.
+    pub(crate) log: u64,
+    /// The last entry of the state that it begins with.
+    pub(crate) end: Sequence,
+    /// What entries did that it has not looked at.
+    pub(crate) missed: Missed,
+    pub(crate) synced: Box<dyn Fn() -> Sequence + Send>,
+}
+
+impl Watch {
+    /// The handle, a thread's body, and what each writer tells it by.
+    pub(crate) fn start(
+        live: &Arc<Live>,
+        shards: Shards,
+        following: Following,
+    ) -> Result<(Self, impl FnOnce() + Send + use<>, Vec<Feed>), StoreError> {
+        let Following { events, log, end, missed, synced } = following;
+        let shared = Arc::new(Shared::of(shards, end));
+        let recent = Arc::new(Recent::of(Arc::clone(&events))?);
+        let (queue, messages): (_, Receiver<Message>) = sync_channel(WATCH_QUEUE_MAX);
+        let mut watcher =
+            Watcher::new(Arc::clone(live), shards, Arc::clone(&shared), events, Arc::clone(&recent), log, synced)?;
+        watcher.begin(missed);
+        let feed = |shard| Feed::new(Arc::clone(&shared), queue.clone(), shards, shard);
+        let feeds = (0..shards.count()).map(feed).collect();
+        Ok((Self { queue: queue.clone(), shared, recent }, move || watcher.run(&messages), feeds))
+    }
+
+    /// Sets all zones that there are. What that means for units is told: who is in a new zone, who was in one that is no more. What
+    /// is returned ends when that is found, and what is submitted later is judged by these zones.
+    pub fn set_zones(&self, zones: Vec<WatchedZone>) -> oneshot::Receiver<()> {
+        let (taken, is_taken) = oneshot::channel();
+        self.send(Message::Zones(zones, taken));
+        is_taken
+    }
+
+    /// Sets which unit has which zone as its beat now.
+    pub fn set_beats(&self, beats: HashMap<UnitName, ZoneName>) {
+        self.send(Message::Beats(beats));
+    }
+
+    /// Adds an event that was found elsewhere; `mark` names what has begun (`true`) or ended with it.
+    pub fn note(&self, event: Event, mark: Option<(EventKind, String, bool)>) {
+        self.send(Message::Note(Box::new(event), mark));
+    }
+
+    /// A gateway fell silent, and with it these units.
+    pub fn gateway_lost(&self, name: &str, units: Vec<UnitName>) {
+        self.send(Message::Gateway(name.to_owned(), Some(units)));
+    }
+
+    /// It was heard again.
+    pub fn gateway_found(&self, name: &str) {
+        self.send(Message::Gateway(name.to_owned(), None));
+    }
+
+    /// Something rings.
+    pub(crate) fn rings(&self) {
+        // With a full queue it looks within a second anyway.
+        let _ = self.queue.try_send(Message::Rings);
+    }
+
+    /// After the writers have ended and the journal too: what is left is looked at and written, then the thread ends.
+    pub(crate) fn stop(&self) {
+        self.send(Message::Stop);
+    }
+
+    /// Up to a page of events after number `after`, in their order. Reads the disk only for those that are no longer at hand.
+    ///
+    /// # Errors
+    /// [`StoreError`], ours or the disk's.
+    pub fn after(&self, after: u64) -> Result<EventPage, StoreError> {
+        self.recent.after(after)
+    }
+
+    /// The number of the last event, told anew whenever there is another.
+    #[must_use]
+    pub fn last(&self) -> watch::Receiver<u64> {
+        self.recent.last()
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn figures(&self) -> WatchFigures {
+        WatchFigures { waiting: self.shared.waiting(), has_failed: self.recent.has_failed() }
+    }
+
+    fn send(&self, message: Message) {
+        // The other side ends only with the engine.
+        let _ = self.queue.send(message);
+    }
+}
+
+impl Watcher {
+    fn new(
+        live: Arc<Live>,
+        shards: Shards,
+        shared: Arc<Shared>,
+        events: Arc<Events>,
+        recent: Arc<Recent>,
+        log: u64,
+        synced: Box<dyn Fn() -> Sequence + Send>,
+    ) -> Result<Self, StoreError> {
+        if events.looked_at()?.0 != log {
+            events.forget()?;
+        }
+        let memory = events.memory()?;
+        let started = live.now();
+        Ok(Self {
+            memory: Some(memory),
+            started,
+            live,
+            shards,
+            shared,
+            events,
+            recent,
+            log,
+            synced,
+            waiting: (0..shards.count()).map(|_| std::collections::VecDeque::new()).collect(),
+            mail: vec![Vec::new(); shards.count()],
+            set: None,
+            crossings: crossings::Crossings::default(),
+            stays: timers::Stays::default(),
+            strength: strength::Strength::default(),
+            silence: timers::Silence::default(),
+            beats: HashMap::new(),
+            marks: std::collections::BTreeMap::new(),
+            gateways: std::collections::BTreeMap::new(),
+            commit: store::events::Commit::default(),
+            failed: false,
+        })
+    }
+
+    /// Takes what was missed while the process was down.
+    fn begin(&mut self, missed: Missed) {
+        for fact in missed.facts {
+            let (Fact::Placed { placed: Placed { unit, .. }, .. } | Fact::Gone(unit)) = fact;
+            self.waiting[self.shards.of(unit)].push_back(fact);
+            self.shared.add_waiting();
+        }
+        if missed.has_gap {
+            self.look_at_all("entries of the journal are gone that were not looked at");
+        }
+    }
+}

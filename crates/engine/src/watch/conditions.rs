@@ -1,0 +1,150 @@
+//! What holds for a while: a unit out of contact, a gateway that is silent, a zone with too few units, a button that rings, a unit
+//! outside its beat. Each is told when it begins and when it ends; marks remember which have begun.
+
+use std::collections::{HashMap, HashSet};
+
+use model::{Event, EventKind, Timestamp, UnitHandle, UnitName, ZoneName};
+
+use super::run::{Marking, Watcher};
+
+impl Watcher {
+    /// An event that was found elsewhere. One that ends what never began, or begins what has, is told all the same: somebody did it.
+    pub(super) fn note(&mut self, event: Event, marking: Option<Marking>) {
+        if let Some((kind, name, is_set)) = marking {
+            self.mark(kind, name, is_set, event.noted);
+        }
+        self.put(event);
+    }
+
+    /// Buttons that ring and were not told. Those that ended are told by whoever cleared them.
+    pub(super) fn look_at_emergencies(&mut self) {
+        let now = self.live.now();
+        if self.set.is_none() {
+            return;
+        }
+        for emergency in self.live.emergencies.active() {
+            let name = emergency.number.to_string();
+            if !self.mark(EventKind::EmergencyRaised, name.clone(), true, now) {
+                continue;
+            }
+            let unit = self.live.roster.binding(&emergency.device).map(|binding| binding.unit);
+            let time = emergency.pressed_at.unwrap_or(emergency.received_at);
+            let event = Event::of(EventKind::EmergencyRaised, time, now);
+            let event = unit.map_or(event.clone(), |unit| self.of_unit(event, unit, None));
+            let event = Event { place: emergency.place.map(|(place, _)| place), ..event };
+            let event = event.with("emergency", name).with("device", emergency.device.as_str());
+            self.put(if emergency.is_delayed { event.with("delayed", "true") } else { event });
+        }
+    }
+
+    /// Units that fell silent, and silent ones that were heard.
+    pub(super) fn look_at_silence(&mut self, now: Timestamp) {
+        /// A silent unit is looked at so often.
+        const AGAIN_MS: i64 = 1_000;
+        self.silence.reach(self.live.roster.numbers(), now);
+        let behind_gateways: HashSet<UnitHandle> = self.gateways.values().flatten().copied().collect();
+        for unit in self.silence.take_due(now) {
+            let Some(slot) = self.live.index.slot(unit) else {
+                // Taken off the map: its number does not come again, but its mark must go.
+                self.silence.again(unit, now.shifted_ms(60_000));
+                continue;
+            };
+            let silence_ms = slot.silence_ms_max();
+            let Some(contact) = slot.contact_time else {
+                self.silence.again(unit, now.shifted_ms(silence_ms));
+                continue;
+            };
+            // While nobody listened nobody was silent.
+            let lost_at = contact.max(self.started).shifted_ms(silence_ms);
+            let is_silent = now > lost_at;
+            let next = if is_silent { now.shifted_ms(AGAIN_MS) } else { lost_at.shifted_ms(1) };
+            self.silence.again(unit, next);
+            if is_silent && behind_gateways.contains(&unit) {
+                continue;
+            }
+            let Some(name) = self.live.roster.unit(unit).map(|unit| unit.name.to_string()) else { continue };
+            if !self.mark(EventKind::ContactLost, name, is_silent, now) {
+                continue;
+            }
+            let kind = if is_silent { EventKind::ContactLost } else { EventKind::ContactFound };
+            let event = self.of_unit(Event::of(kind, if is_silent { lost_at } else { contact }, now), unit, None);
+            self.put_of_unit(event, unit);
+        }
+    }
+
+    /// One event for a gateway, however many units report through it.
+    pub(super) fn gateway(&mut self, name: &str, units: Option<Vec<UnitName>>) {
+        let now = self.live.now();
+        let is_lost = units.is_some();
+        if !self.mark(EventKind::GatewayLost, name.to_owned(), is_lost, now) {
+            return;
+        }
+        let kind = if is_lost { EventKind::GatewayLost } else { EventKind::GatewayFound };
+        let count = match units {
+            Some(units) => {
+                let units: Vec<_> = units.iter().filter_map(|unit| self.live.roster.find(unit)).collect();
+                let count = units.len();
+                self.gateways.insert(name.to_owned(), units);
+                count
+            }
+            None => self.gateways.remove(name).map_or(0, |units| units.len()),
+        };
+        self.put(Event::of(kind, now, now).with("gateway", name).with("units", count.to_string()));
+    }
+
+    /// Zones that have too few units, and those that have enough again.
+    pub(super) fn look_at_strength(&mut self, now: Timestamp) {
+        for zone in self.strength.take_due() {
+            let Some(set) = &self.set else { return };
+            let lacks = self.strength.lacks(set, zone, &self.live.index, now);
+            let (name, organisation) = (set.zone(zone).name.clone(), set.zone(zone).organisation.clone());
+            if !self.mark(EventKind::StrengthBelow, name.to_string(), !lacks.is_empty(), now) {
+                continue;
+            }
+            let kind = if lacks.is_empty() { EventKind::StrengthRestored } else { EventKind::StrengthBelow };
+            let mut event = Event { zone: Some(name), zone_organisation: organisation, ..Event::of(kind, now, now) };
+            if let Some(lack) = lacks.into_iter().next() {
+                event = event.with("at_least", lack.at_least.to_string()).with("have", lack.have.to_string());
+                if !lack.kinds.is_empty() {
+                    event = event.with("kinds", lack.kinds);
+                }
+            }
+            self.put(event);
+        }
+    }
+
+    /// Duties begin and end: a unit that is not in its beat then has left it.
+    pub(super) fn take_beats(&mut self, beats: HashMap<UnitName, ZoneName>) {
+        let now = self.live.now();
+        let before = std::mem::replace(&mut self.beats, beats);
+        let Some(set) = &self.set else { return };
+        let changed = self.beats.iter().filter(|(unit, zone)| before.get(*unit) != Some(*zone));
+        let mut away = Vec::new();
+        for (unit, zone) in changed {
+            let Some((handle, at)) = self.live.roster.find(unit).zip(set.find(zone)) else { continue };
+            let is_placed = self.live.index.slot(handle).is_some_and(|slot| slot.fix.is_some());
+            let is_in = self.crossings.stay(handle, at).is_some_and(|stay| stay.is_in);
+            if is_placed && !is_in {
+                away.push((handle, at));
+            }
+        }
+        for (unit, zone) in away {
+            let event = self.of_unit(Event::of(EventKind::BeatLeft, now, now), unit, Some(zone));
+            self.put_of_beat(event.with("cause", "duty_began"));
+        }
+        let over: Vec<_> = self.marks.keys().filter(|(kind, _)| *kind == EventKind::BeatLeft).cloned().collect();
+        for (kind, name) in over {
+            if !self.beats.keys().any(|unit| unit.as_str() == name) {
+                self.mark(kind, name, false, now);
+            }
+        }
+    }
+
+    /// An event of a unit and its beat, if it says something new.
+    pub(super) fn put_of_beat(&mut self, event: Event) {
+        let Some(unit) = event.unit.as_ref().map(ToString::to_string) else { return };
+        if self.mark(EventKind::BeatLeft, unit, event.kind == EventKind::BeatLeft, event.noted) {
+            self.put(event);
+        }
+    }
+}
