@@ -12,6 +12,7 @@ mod simulate;
 mod stored;
 mod token;
 mod units;
+mod zones;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -57,6 +58,8 @@ enum Command {
     Units(units::Units),
     /// Bring organisations into the store, or take them out
     Organisations(units::Organisations),
+    /// Bring zones into the store, or take them out
+    Zones(zones::Zones),
     /// Who did and saw what: check it, ask it, take it out
     Audit(audit::Audit),
     /// Copy journal and store to an empty folder, also while a server writes them
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Token(command) => command.run(),
         Command::Units(command) => command.run(),
         Command::Organisations(command) => command.run(),
+        Command::Zones(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Backup(command) => command.run(),
         Command::Restore(command) => command.run(),

@@ -135,7 +135,7 @@ impl Organisations {
     }
 }
 
-fn of(file: &Path, error: &ExchangeError) -> anyhow::Error {
+pub(crate) fn of(file: &Path, error: &ExchangeError) -> anyhow::Error {
     anyhow!("{}: {error}; nothing is changed", file.display())
 }
 

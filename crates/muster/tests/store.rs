@@ -82,6 +82,36 @@ fn units_come_out_as_they_went_in_and_a_fault_changes_nothing() {
 }
 
 #[test]
+fn zones_come_out_as_they_went_in_and_need_a_datum() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().join("data"), folder.path().join("beats.geojson"));
+    let beat = |layer: &str, ring: &str| {
+        format!(
+            "{{\"type\":\"FeatureCollection\",\"features\":[\n{{\"type\":\"Feature\",\"properties\":{{\"zone\":\"b-1\",\"layer\":{layer}}},\n\
+             \"geometry\":{{\"type\":\"Polygon\",\"coordinates\":[[{ring}]]}}}}]}}"
+        )
+    };
+    let square = "[108,22],[108.1,22],[108.1,22.1],[108,22]";
+    let import = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        muster(&data, &[&["zones", "import", file.to_str().unwrap()], more].concat())
+    };
+    assert!(problem(&import(&beat("3", square), &[])).contains("no datum is declared"));
+    assert_eq!(out(&import(&beat("3", square), &["--datum", "gcj02"])), "1 zones changed, 0 unchanged\n");
+    assert_eq!(out(&import(&beat("3", square), &["--datum", "gcj02"])), "0 zones changed, 1 unchanged\n");
+    let bow = "[108,22],[108.1,22.1],[108.1,22],[108,22.1],[108,22]";
+    let refused = problem(&import(&beat("3", bow), &["--datum", "wgs84"]));
+    assert!(
+        refused.contains("line 3, column ") && refused.contains("ring 1 crosses itself: edge 1 and edge 3"),
+        "{refused}"
+    );
+    let exported = out(&muster(&data, &["zones", "export"]));
+    assert_eq!(out(&import(&exported, &[])), "0 zones changed, 1 unchanged\n");
+    let past = out(&muster(&data, &["zones", "export", "--as-of", "2020-01-01T00:00:00Z"]));
+    assert!(exported.contains("\"b-1\"") && !past.contains("\"b-1\""));
+}
+
+#[test]
 fn an_audit_whose_head_is_another_is_not_whole() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();

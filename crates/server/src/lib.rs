@@ -4,6 +4,7 @@ mod access;
 mod clock;
 pub mod config;
 mod contract;
+mod earth;
 mod figures;
 mod grpc;
 mod http;
@@ -21,6 +22,7 @@ mod units_file;
 
 pub use access::{JwksError, JwtConfig};
 pub use clock::SystemClock;
+pub use earth::Earth;
 pub use http::openapi;
 pub use run::{Addresses, Figures, Server, StartError};
 pub use tls::{TlsConfig, TlsError};

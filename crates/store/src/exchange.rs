@@ -6,16 +6,23 @@
 //! a list of objects with members of the same names and lists as lists. Organisations are JSON:
 //! `{"datum":"wgs84","organisations":[{"org","label","parent","territory"}]}`, the territory a GeoJSON Polygon, MultiPolygon or
 //! null.
+//!
+//! Zones are a GeoJSON FeatureCollection with the foreign member `datum`, or KML whose reader is told the datum; [`ZoneRow`] says
+//! how a zone is written.
 
 pub(crate) mod checked;
 mod csv_units;
 mod json;
+mod kml;
 mod territory;
+mod zones;
 
 use model::{DeviceId, OrganisationName, Span, Timestamp, Unit, UnitKind, UnitName, UnitRecord};
 
 pub use csv_units::{parse_units_csv, write_units_csv};
 pub use json::{parse_organisations_json, parse_units_json, write_organisations_json, write_units_json};
+pub use kml::parse_zones_kml;
+pub use zones::{Ground, ZoneRow, parse_zone_json, parse_zones_json, write_zone_json, write_zones_json};
 
 /// What is wrong with a file, and where. The caller's fault; nothing of it is taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 mod checks;
 mod rows;
-mod written;
+pub(crate) mod written;
 
 use model::limits::PAGE_FEATURES_MAX;
 use model::{Shape, Span, Timestamp, Zone, ZoneName};
@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::audit::hex;
 use crate::change::{Change, members};
+use crate::exchange::ZoneRow;
 use crate::spans::{OPEN, until_ms};
 use crate::sqlite::{counter, raise, signed, unsigned};
 use crate::{By, IfMatch, Imported, Refusal, Store, StoreError};
@@ -153,24 +154,26 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::put_zone`].
-    pub fn import_zones(&self, by: &By<'_>, zones: &[(Zone, Span)]) -> Result<Imported, StoreError> {
+    pub fn import_zones(&self, by: &By<'_>, zones: &[ZoneRow]) -> Result<Imported, StoreError> {
         self.change(by, |change| {
             let mut imported = Imported::default();
-            for (zone, asked) in zones {
-                let found = rows::first_in(change.transaction, &zone.name, *asked)?;
+            for ZoneRow { zone, from, until } in zones {
+                let asked = Span { from: from.unwrap_or(by.now), until: *until };
+                let found = rows::first_in(change.transaction, &zone.name, asked)?;
                 // A file that was exported says the begin of what is in force: that is no change.
                 if let Some(found) = found
-                    && found.span == *asked
+                    && from.is_none_or(|from| from == found.span.from)
+                    && *until == found.span.until
                     && rows::same_as(change.transaction, found.id, zone)?
                 {
                     imported.unchanged += 1;
                     continue;
                 }
-                let effective = change.effective(&zone.name, *asked)?;
+                let effective = change.effective(&zone.name, asked)?;
                 change.write_zone(zone, effective)?;
                 imported.changed += 1;
             }
-            checks::count(change.transaction, zones.last().map_or("", |(zone, _)| zone.name.as_str()), by.now)?;
+            checks::count(change.transaction, zones.last().map_or("", |row| row.zone.name.as_str()), by.now)?;
             change.record("zones.import", "", imported.detail())?;
             Ok(imported)
         })

@@ -81,15 +81,22 @@ struct WrittenOrganisation<'a> {
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ExchangeError> {
+    small_enough(bytes)?;
+    serde_json::from_slice(bytes).map_err(|error| of_json(&error))
+}
+
+pub(super) fn small_enough(bytes: &[u8]) -> Result<(), ExchangeError> {
     if bytes.len() > IMPORT_BYTES_MAX {
         return Err(ExchangeError::new(1, 1, format!("{} bytes are more than {IMPORT_BYTES_MAX}", bytes.len())));
     }
-    serde_json::from_slice(bytes).map_err(|error| {
-        let (line, column) = (error.line(), error.column());
-        let text = error.to_string();
-        let problem = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-        ExchangeError::new(line as u64, column, problem)
-    })
+    Ok(())
+}
+
+pub(super) fn of_json(error: &serde_json::Error) -> ExchangeError {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    let problem = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+    ExchangeError::new(line as u64, column, problem)
 }
 
 /// A list in which no name is twice.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub(super) struct Territory(pub(super) Vec<Rings>);
 
 /// A position of GeoJSON, as it is written.
-struct Point(Position);
+pub(super) struct Point(pub(super) Position);
 
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -33,7 +33,7 @@ enum Type {
 
 /// Coordinates of any depth: how deep they must be is told by the type, which may come after them. A position is checked
 /// where it is read, so that a fault has its line and column.
-enum Nested {
+pub(super) enum Nested {
     Number(f64),
     Place(Position),
     List(Vec<Nested>),
@@ -87,14 +87,14 @@ impl<'de> Visitor<'de> for NestedVisitor {
 }
 
 impl Nested {
-    fn list<T>(self, entry: impl Fn(Self) -> Option<T>) -> Option<Vec<T>> {
+    pub(super) fn list<T>(self, entry: impl Fn(Self) -> Option<T>) -> Option<Vec<T>> {
         match self {
             Self::List(entries) => entries.into_iter().map(entry).collect(),
             _ => None,
         }
     }
 
-    fn polygon(self) -> Option<Rings> {
+    pub(super) fn polygon(self) -> Option<Rings> {
         self.list(|ring| {
             ring.list(|point| match point {
                 Self::Place(place) => Some(place),
@@ -115,16 +115,19 @@ impl<'de> Deserialize<'de> for Territory {
     }
 }
 
+/// A polygon as GeoJSON has it.
+pub(super) fn written(rings: &Rings) -> Vec<Vec<Point>> {
+    rings.iter().map(|ring| ring.iter().map(|position| Point(*position)).collect()).collect()
+}
+
 impl Serialize for Territory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if self.0.is_empty() {
             return serializer.serialize_none();
         }
-        let ring = |ring: &Vec<Position>| ring.iter().map(|position| Point(*position)).collect::<Vec<_>>();
-        let polygon = |rings: &Rings| rings.iter().map(ring).collect::<Vec<_>>();
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("type", "MultiPolygon")?;
-        map.serialize_entry("coordinates", &self.0.iter().map(polygon).collect::<Vec<_>>())?;
+        map.serialize_entry("coordinates", &self.0.iter().map(written).collect::<Vec<_>>())?;
         map.end()
     }
 }

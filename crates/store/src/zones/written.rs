@@ -36,7 +36,7 @@ fn time_s() -> u32 {
 }
 
 /// A local clock against UTC, `+08:00`.
-struct Offset(i16);
+pub(crate) struct Offset(pub(crate) i16);
 
 impl FromText for Offset {
     fn from_text(text: &str) -> Result<Self, String> {

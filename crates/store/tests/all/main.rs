@@ -2,6 +2,7 @@
 
 mod audit;
 mod exchange;
+mod exchange_zones;
 mod file;
 mod kills;
 mod organisations;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::{Minimum, Position, Principal, Settle, Shape, Span, UnitKind, Zone, ZoneName};
 use proptest::prelude::*;
 use store::audit::Filter;
+use store::exchange::ZoneRow;
 use store::{IfMatch, Refusal, Store};
 
 use crate::{at, by, organisation, refusal, span};
@@ -32,6 +33,10 @@ fn zone(text: &str) -> Zone {
         dwell_s: Some(600),
         stay_s_max: None,
     }
+}
+
+fn row(text: &str) -> ZoneRow {
+    ZoneRow { zone: zone(text), from: None, until: None }
 }
 
 const FROM_NOW: Span = Span { from: model::Timestamp::MIN, until: None };
@@ -106,14 +111,14 @@ fn the_past_stays_and_what_is_to_come_is_known() {
 #[test]
 fn an_import_is_all_or_nothing_and_leaves_alone_what_is_so() {
     let (store, local) = (Store::in_memory().unwrap(), Principal::local());
-    let all: Vec<_> = (0..3_000).map(|at| (zone(&format!("z-{at}")), span(0, None))).collect();
+    let all: Vec<_> = (0..3_000).map(|at| row(&format!("z-{at}"))).collect();
     let imported = store.import_zones(&by(&local, 0), &all).unwrap();
     assert_eq!((imported.changed, imported.unchanged), (3_000, 0));
     assert_eq!(store.import_zones(&by(&local, 1), &all).unwrap().unchanged, 3_000);
     let version = store.zones_version().unwrap();
     let mut bad = all.clone();
-    bad[0].0.layer = 9;
-    bad[2_999].0.layer = 0;
+    bad[0].zone.layer = 9;
+    bad[2_999].zone.layer = 0;
     let refused = refusal(store.import_zones(&by(&local, 2), &bad));
     assert!(matches!(refused, Refusal::Invalid { field: "layer", .. }), "{refused}");
     assert_eq!(store.zones_version().unwrap(), version);
@@ -165,7 +170,7 @@ fn an_organisation_with_zones_in_force_stays() {
 fn every_change_of_a_zone_is_in_the_audit() {
     let (store, local) = (Store::in_memory().unwrap(), Principal::local());
     store.put_zone(&by(&local, 0), &zone("a"), FROM_NOW, IfMatch::Always).unwrap();
-    store.import_zones(&by(&local, 1), &[(zone("b"), FROM_NOW)]).unwrap();
+    store.import_zones(&by(&local, 1), &[row("b")]).unwrap();
     store.delete_zone(&by(&local, 2), &name("a"), IfMatch::Always).unwrap();
     let rows = store.query_audit(&Filter::default(), None, 10).unwrap().rows;
     let mut actions: Vec<_> = rows.iter().map(|row| row.action.as_str()).collect();
