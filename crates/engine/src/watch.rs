@@ -19,7 +19,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use journal::Sequence;
 use model::limits::WATCH_QUEUE_MAX;
-use model::{Event, EventKind, Shards, UnitName, ZoneName};
+use model::{Event, EventKind, Shards, UnitHandle, UnitName, ZoneName};
 use store::StoreError;
 use store::events::Events;
 use tokio::sync::{oneshot, watch};
@@ -102,7 +102,7 @@ impl Watch {
     }
 
     /// A gateway fell silent, and with it these units.
-    pub fn gateway_lost(&self, name: &str, units: Vec<UnitName>) {
+    pub fn gateway_lost(&self, name: &str, units: Vec<UnitHandle>) {
         self.send(Message::Gateway(name.to_owned(), Some(units)));
     }
 

@@ -1,11 +1,11 @@
 //! Keeps the roster and the scopes level with the store, whoever changed it: this server, or the command line beside it.
 //! The store is the truth of who; a start, too, begins with this.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{SaidOf, Status, Timestamp, Unit, UnitName, UnitRecord, limits};
+use model::{SaidOf, Status, Timestamp, Unit, UnitName, UnitRecord, ZoneName, limits};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use tracing::{error, warn};
@@ -22,6 +22,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub(crate) struct Level {
     /// Held while changes are taken, so that an older one never overtakes a newer one.
     reached: tokio::sync::Mutex<u64>,
+    /// The zones that units have as their beats now, and whether the watcher was told.
+    beats: Mutex<(HashMap<UnitName, ZoneName>, bool)>,
     /// Units of which an assignment or a duty begins or ends then.
     due: Mutex<BTreeMap<(Timestamp, UnitName), ()>>,
 }
@@ -50,16 +52,34 @@ impl Service {
         for (name, record) in changes.units {
             match record {
                 Some(record) => self.take(&record, now),
-                None => drop(self.engine.retire(&name)),
+                None => {
+                    self.level.beat(&name, None);
+                    self.engine.retire(&name);
+                }
             }
         }
         *reached = changes.version;
+        if let (Some(beats), Some(watch)) = (self.level.take_beats(), self.engine.watch()) {
+            watch.set_beats(beats);
+        }
         Ok(())
+    }
+
+    /// Takes all that changed in the store: who there is, and which zones.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(crate) async fn level_all(&self) -> Result<(), Problem> {
+        self.level_zones().await?;
+        self.level().await
     }
 
     /// Puts one record onto the roster, as it is at `now`.
     fn take(&self, record: &UnitRecord, now: Timestamp) {
         self.level.remember(record, now);
+        let duty = record.duty.as_ref().filter(|(span, _)| span.holds(now));
+        // A duty names its zone in the words of whoever wrote it: what is no name is no zone of ours.
+        self.level.beat(&record.unit.name, duty.and_then(|(_, zone)| ZoneName::new(zone).ok()));
         let unit = effective(record, now);
         let devices: Vec<_> =
             record.devices.iter().filter(|(_, span)| span.holds(now)).map(|(device, _)| device.clone()).collect();
@@ -84,6 +104,22 @@ impl Level {
         let edges = spans.flat_map(|span| [Some(span.from), span.until]).flatten().filter(|edge| *edge > now);
         let mut due = self.due.lock();
         due.extend(edges.map(|edge| ((edge, record.unit.name.clone()), ())));
+    }
+
+    /// Notes which zone a unit has as its beat.
+    fn beat(&self, unit: &UnitName, zone: Option<ZoneName>) {
+        let mut beats = self.beats.lock();
+        let before = match &zone {
+            Some(zone) => beats.0.insert(unit.clone(), zone.clone()),
+            None => beats.0.remove(unit),
+        };
+        beats.1 |= before != zone;
+    }
+
+    /// The beats, when they changed since this was asked.
+    fn take_beats(&self) -> Option<HashMap<UnitName, ZoneName>> {
+        let mut beats = self.beats.lock();
+        std::mem::take(&mut beats.1).then(|| beats.0.clone())
     }
 
     fn take_due(&self, now: Timestamp) -> Vec<UnitName> {
@@ -137,7 +173,7 @@ pub(crate) async fn follow(service: Arc<Service>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        if let Err(problem) = service.level().await {
+        if let Err(problem) = service.level_all().await {
             error!(problem = problem.detail(), "The store cannot be followed.");
         }
     }

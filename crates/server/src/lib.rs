@@ -19,6 +19,7 @@ mod small_file;
 mod storage;
 mod tls;
 mod units_file;
+mod zones;
 
 pub use access::{JwksError, JwtConfig};
 pub use clock::SystemClock;

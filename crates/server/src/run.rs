@@ -9,6 +9,7 @@ use engine::{Engine, Recovery, UnknownDevices};
 use ingest::{Allowed, Counters, Gateways, ListenAddress, SessionLimits, Setting};
 use journal::Status;
 use model::{Clock, DeviceId, Disk, Unit};
+use store::events::Events;
 use store::{Store, StoreError};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
 use crate::seats::Seats;
 use crate::tls::{Incoming, Port, Presented, Tls};
+use crate::zones::Zones;
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
 /// How long open requests may take after the server was told to stop.
@@ -49,6 +51,7 @@ pub(crate) struct Service {
     pub(crate) glass: Glass,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) level: Level,
+    pub(crate) zones: Zones,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) provider: Option<Arc<Provider>>,
     clock: Arc<SystemClock>,
@@ -91,6 +94,7 @@ impl Service {
             glass: Glass::default(),
             quarantine,
             level: Level::default(),
+            zones: Zones::default(),
             tls: outside.tls.clone(),
             provider: outside.provider.clone(),
             store,
@@ -115,9 +119,10 @@ impl Service {
         };
         let clock = (self.clock.behind_ms() > CLOCK_BEHIND_MS_MAX).then_some("clock_set_back");
         let engine = self.engine.has_broken().then_some("engine_stopped");
+        let events = self.engine.watch().filter(|watch| watch.figures().has_failed).map(|_| "events_failed");
         let keys = self.provider.as_ref().filter(|provider| provider.is_stale()).map(|_| "token_keys");
         let certificate = self.tls.as_ref().filter(|tls| tls.is_stale()).map(|_| "certificate");
-        engine.into_iter().chain(journal).chain(clock).chain(certificate).chain(keys).collect()
+        engine.into_iter().chain(journal).chain(events).chain(clock).chain(certificate).chain(keys).collect()
     }
 
     /// Returns once every change made before is stored.
@@ -240,7 +245,7 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
         let disk = storage::take(&config.data)?;
-        Self::start_with(config, disk, storage::store(&config.data)?).await
+        Self::start_with(config, disk, storage::store(&config.data)?, storage::events(&config.data)?).await
     }
 
     /// The same with a journal on a disk of the caller's, and who is known in memory; `None` stores nothing.
@@ -249,10 +254,15 @@ impl Server {
     /// As [`Self::start`].
     pub async fn start_on(config: &Config, disk: Option<Arc<dyn Disk>>) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
-        Self::start_with(config, disk, Store::in_memory()?).await
+        Self::start_with(config, disk, Store::in_memory()?, Events::in_memory()?).await
     }
 
-    async fn start_with(config: &Config, disk: Option<Arc<dyn Disk>>, store: Store) -> Result<Self, StartError> {
+    async fn start_with(
+        config: &Config,
+        disk: Option<Arc<dyn Disk>>,
+        store: Store,
+        events: Events,
+    ) -> Result<Self, StartError> {
         let (clock, counters) = (Arc::new(SystemClock::default()), Arc::default());
         let (tls, provider) = (Tls::of(&config.tls)?, Provider::of(&config.jwt)?);
         let outside = Outside { clock, counters, tls, provider };
@@ -271,7 +281,7 @@ impl Server {
         let http = outside.incoming(http, Port::Http);
         let mut api = vec![tokio::spawn(serve_http(http, gate.router(), stopped.clone()))];
         let clock = Arc::clone(&outside.clock);
-        let engine = match open(config, disk, Arc::clone(&clock) as Arc<dyn Clock>, recovery).await {
+        let engine = match open(config, disk, Arc::new(events), Arc::clone(&clock) as Arc<dyn Clock>, recovery).await {
             Ok(engine) => engine,
             Err(error) => {
                 api.iter().for_each(JoinHandle::abort);
@@ -283,7 +293,7 @@ impl Server {
             LogOnRule::Off => None,
         };
         let service = Arc::new(Service::new(config, engine, store, &outside, addresses.http));
-        if let Err(problem) = service.level().await {
+        if let Err(problem) = service.level_all().await {
             api.iter().for_each(JoinHandle::abort);
             return Err(StartError::Level(problem.detail().to_owned()));
         }
@@ -367,15 +377,16 @@ impl Server {
 async fn open(
     config: &Config,
     disk: Option<Arc<dyn Disk>>,
+    events: Arc<Events>,
     clock: Arc<dyn Clock>,
     recovery: Arc<Recovery>,
 ) -> Result<Arc<Engine>, StartError> {
     let unknown = if config.admit_unknown { UnknownDevices::Admit } else { UnknownDevices::Refuse };
     let options = engine::Options { unknown, shards: config.shards };
     let engine = match disk {
-        None => Engine::start(clock, options),
+        None => Engine::start_watching(clock, options, events)?,
         Some(disk) => {
-            let storage = config.journal.on(disk);
+            let storage = config.journal.on(disk, events);
             let told = Arc::clone(&recovery);
             let telling = tokio::spawn(async move { tell_recovery(&told).await });
             let opened = tokio::task::spawn_blocking(move || Engine::open(clock, options, &storage, &recovery)).await;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use engine::{OnJournalFailure, Retention};
 use journal::{FolderDisk, FolderError};
 use model::{Disk, limits};
+use store::events::Events;
 use store::{Store, StoreError};
 
 use crate::config::Settings;
@@ -96,13 +97,13 @@ impl JournalConfig {
 
     /// What the engine is given.
     #[must_use]
-    pub fn on(&self, disk: Arc<dyn Disk>) -> engine::Storage {
+    pub fn on(&self, disk: Arc<dyn Disk>, events: Arc<Events>) -> engine::Storage {
         let options = journal::Options {
             segment_bytes: self.segment_bytes,
             group_time: self.group_time,
             ..journal::Options::default()
         };
-        engine::Storage { disk, options, retention: self.retention, on_failure: self.on_failure, events: None }
+        engine::Storage { disk, options, retention: self.retention, on_failure: self.on_failure, events: Some(events) }
     }
 }
 
@@ -111,5 +112,13 @@ pub(crate) fn take(data: &Data) -> Result<Option<Arc<dyn Disk>>, FolderError> {
     match data {
         Data::Off => Ok(None),
         Data::Folder(folder) => Ok(Some(Arc::new(FolderDisk::take(folder)?))),
+    }
+}
+
+/// The events beside it.
+pub(crate) fn events(data: &Data) -> Result<Events, StoreError> {
+    match data {
+        Data::Off => Events::in_memory(),
+        Data::Folder(folder) => Events::open(folder),
     }
 }

@@ -73,7 +73,7 @@ impl Watcher {
     }
 
     /// One event for a gateway, however many units report through it.
-    pub(super) fn gateway(&mut self, name: &str, units: Option<Vec<UnitName>>) {
+    pub(super) fn gateway(&mut self, name: &str, units: Option<Vec<UnitHandle>>) {
         let now = self.live.now();
         let is_lost = units.is_some();
         if !self.mark(EventKind::GatewayLost, name.to_owned(), is_lost, now) {
@@ -82,7 +82,6 @@ impl Watcher {
         let kind = if is_lost { EventKind::GatewayLost } else { EventKind::GatewayFound };
         let count = match units {
             Some(units) => {
-                let units: Vec<_> = units.iter().filter_map(|unit| self.live.roster.find(unit)).collect();
                 let count = units.len();
                 self.gateways.insert(name.to_owned(), units);
                 count

@@ -39,7 +39,7 @@ pub(crate) enum Message {
     /// Somebody else's event, and the mark that it sets or ends.
     Note(Box<Event>, Option<Marking>),
     /// A gateway fell silent, with these units, or is heard again.
-    Gateway(String, Option<Vec<UnitName>>),
+    Gateway(String, Option<Vec<UnitHandle>>),
     /// Look at what rings.
     Rings,
     Stop,
