@@ -5,6 +5,7 @@ mod buffers;
 mod compact;
 mod counters;
 mod emergency;
+mod explain;
 mod fusion;
 mod live;
 mod pending;
@@ -18,6 +19,7 @@ mod writer;
 
 pub use compact::Retention;
 pub use emergency::{Emergencies, Emergency};
+pub use explain::{Explained, SourceView, Why};
 pub use live::{Live, Page, UnitView};
 pub use recover::{Recovered, Recovery, RecoveryError, oldest_snapshot, recover, recover_in};
 pub use roster::{Look, Roster, RosterError};

@@ -54,6 +54,7 @@ impl Live {
         for (unit, traits) in traits {
             index.enrol(unit, traits);
             let Some(known) = known[unit.0 as usize].take() else { continue };
+            state.sources(unit).for_each(|(device, source)| index.show_source(device, source));
             changes.extend(match (known.fix, known.contact) {
                 (Some(fix), Some(contact)) => {
                     Some(Change::Place { unit, fix, contact, interval_ms: known.interval_ms })
@@ -109,7 +110,7 @@ impl Live {
         self.view(self.roster.find(name)?, scope)
     }
 
-    fn view(&self, handle: UnitHandle, scope: &Scope) -> Option<UnitView> {
+    pub(crate) fn view(&self, handle: UnitHandle, scope: &Scope) -> Option<UnitView> {
         let view = UnitView { unit: self.roster.unit(handle)?, slot: self.index.slot(handle)? };
         scope.sees(handle, &view.slot).then_some(view)
     }

@@ -32,8 +32,38 @@ struct Tables {
     units: Vec<Arc<Unit>>,
     units_by_name: std::collections::BTreeMap<UnitName, UnitHandle>,
     devices: Vec<DeviceId>,
+    carried: Carried,
     organisations: Vec<OrganisationName>,
     capabilities: Vec<String>,
+}
+
+/// The devices that a unit carries, or carried under a number that they have no more: a chain through all devices, four bytes each.
+#[derive(Debug, Default)]
+struct Carried {
+    /// By unit, the device that it got last.
+    last: Vec<DeviceHandle>,
+    /// By device, the one that its unit got before.
+    before: Vec<DeviceHandle>,
+}
+
+/// The end of a chain.
+const NO_DEVICE: DeviceHandle = DeviceHandle(u32::MAX);
+
+impl Carried {
+    /// The next device, of which `unit` is.
+    fn push(&mut self, unit: UnitHandle) {
+        let (unit, device) = (unit.0 as usize, DeviceHandle(self.before.len() as u32));
+        if self.last.len() <= unit {
+            self.last.resize(unit + 1, NO_DEVICE);
+        }
+        self.before.push(std::mem::replace(&mut self.last[unit], device));
+    }
+
+    fn of(&self, unit: UnitHandle) -> impl Iterator<Item = DeviceHandle> {
+        let last = self.last.get(unit.0 as usize).copied();
+        let before = |device: &DeviceHandle| self.before.get(device.0 as usize).copied();
+        std::iter::successors(last, before).take_while(|device| *device != NO_DEVICE)
+    }
 }
 
 /// What becomes of a device that another unit carries.
@@ -117,6 +147,7 @@ impl Roster {
                 devices.insert(name.clone(), Binding { device: DeviceHandle(number), unit });
             }
             tables.devices.push(name);
+            tables.carried.push(unit);
         }
         (
             Self { changing: Mutex::default(), devices, generation: AtomicU32::new(0), tables: RwLock::new(tables) },
@@ -156,6 +187,7 @@ impl Roster {
             if !has_it && added.iter().all(|(_, one)| one != device) {
                 let number = DeviceHandle(tables.devices.len() as u32);
                 tables.devices.push(device.clone());
+                tables.carried.push(handle);
                 added.push((number, device.clone()));
             }
         }
@@ -228,6 +260,20 @@ impl Roster {
     #[must_use]
     pub fn find(&self, name: &UnitName) -> Option<UnitHandle> {
         self.tables.read().units_by_name.get(name).copied()
+    }
+
+    /// The devices that a unit carries now, with their names; the one that it got last comes first.
+    #[must_use]
+    pub fn devices_of(&self, unit: UnitHandle) -> Vec<(DeviceHandle, DeviceId)> {
+        let tables = self.tables.read();
+        let named = |device: DeviceHandle| Some((device, tables.devices.get(device.0 as usize)?.clone()));
+        let all: Vec<_> = tables.carried.of(unit).filter_map(named).collect();
+        drop(tables);
+        // One that changed hands has another number by now.
+        let is_carried = |(device, name): &(DeviceHandle, DeviceId)| {
+            self.binding(name).is_some_and(|binding| (binding.device, binding.unit) == (*device, unit))
+        };
+        all.into_iter().filter(is_carried).collect()
     }
 
     /// Up to `limit` units by name, after the name `after`.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use index::{Change, Fix, Slot};
+use index::{Change, Fix, Slot, Source};
 use journal::codec::{Decoder, Encoder};
 use journal::{Enrolment, Entry, Malformed};
 use model::{
@@ -10,15 +10,17 @@ use model::{
     UnitKind, What,
 };
 
-use crate::fusion::takes_over;
-use crate::rules::{DeviceState, Judged, Outcome, is_before_the_clock_was_set};
+use crate::fusion::{Sources, Verdict, judge};
+use crate::rules::{DeviceState, Judged, Outcome};
 
 mod part;
 
 pub(crate) use part::Part;
 
-/// The layout of a laid state. Another number is another version of Muster.
-const LAYOUT: u8 = 1;
+/// The layout of a laid state. A greater number is a newer version of Muster.
+const LAYOUT: u8 = 2;
+/// Units had no sources: those that have several devices have them again once these report.
+const LAYOUT_WITHOUT_SOURCES: u8 = 1;
 
 /// So many entries ahead memory is asked for: enough to keep it busy, and not more than the nearest cache holds.
 pub(crate) const AHEAD: usize = 32;
@@ -64,11 +66,13 @@ pub(crate) struct UnitState {
     pub(crate) fix: Option<Fix>,
     pub(crate) interval_ms: Option<u32>,
     pub(crate) contact: Option<Timestamp>,
+    /// Only of those that several devices gave places of: elsewhere, so that the others pay nothing.
+    pub(crate) sources: Option<Box<Sources>>,
 }
 
 impl Default for UnitState {
     fn default() -> Self {
-        Self { kind: UnitKind::Unknown, is_retired: false, fix: None, interval_ms: None, contact: None }
+        Self { kind: UnitKind::Unknown, is_retired: false, fix: None, interval_ms: None, contact: None, sources: None }
     }
 }
 
@@ -134,6 +138,8 @@ pub struct Effect {
     pub change: Option<Change>,
     /// A device that rings is now here.
     pub located: Option<Located>,
+    /// What is known of a device of a unit with several has changed too: [`State::sources`].
+    pub has_sources: bool,
 }
 
 impl State {
@@ -232,6 +238,12 @@ impl State {
         })
     }
 
+    /// What each device of a unit says, where several gave places.
+    pub fn sources(&self, unit: UnitHandle) -> impl Iterator<Item = (DeviceHandle, &Source)> {
+        let unit = self.units.get(unit.0 as usize);
+        unit.and_then(|unit| unit.sources.as_deref()).into_iter().flat_map(Sources::iter)
+    }
+
     fn unit_mut(&mut self, unit: UnitHandle) -> &mut UnitState {
         let at = unit.0 as usize;
         if self.units.len() <= at {
@@ -279,9 +291,19 @@ impl State {
         match &heard.what {
             What::Report(report) => self.report(heard, report),
             What::Contact | What::LogOut => {
-                Effect { change: Some(self.touch(heard.binding.unit, heard.received)), ..Effect::default() }
+                let change = Some(self.touch(heard.binding.unit, heard.received));
+                Effect { change, has_sources: self.hear_source(heard, None), ..Effect::default() }
             }
         }
+    }
+
+    /// A device was heard without a place that counts; whether its unit has several that gave one.
+    fn hear_source(&mut self, heard: &Heard, holds_jump: Option<bool>) -> bool {
+        let sources = &mut self.unit_mut(heard.binding.unit).sources;
+        if let Some(sources) = sources {
+            sources.hear(heard.binding.device, heard.received, holds_jump);
+        }
+        sources.is_some()
     }
 
     fn touch(&mut self, unit: UnitHandle, contact: Timestamp) -> Change {
@@ -310,7 +332,12 @@ impl State {
             Outcome::HeldJump => self.flag_jump(heard),
             Outcome::Duplicate | Outcome::Late | Outcome::NoFix => self.touch(unit, received),
         };
-        Effect { outcome, change: Some(change), located }
+        let has_sources = match judged.outcome {
+            Outcome::Newest => self.unit_mut(unit).sources.is_some(),
+            Outcome::HeldJump => self.hear_source(heard, Some(true)),
+            Outcome::Duplicate | Outcome::Late | Outcome::NoFix => self.hear_source(heard, None),
+        };
+        Effect { outcome, change: Some(change), located, has_sources }
     }
 
     fn locate(&mut self, device: DeviceHandle, place: (Position, Timestamp)) -> Option<Located> {
@@ -329,15 +356,22 @@ impl State {
         kind: UnitKind,
     ) -> Change {
         let state = self.unit_mut(unit);
-        let slot = Slot { fix: state.fix, expected_interval_ms: state.interval_ms, ..Slot::default() };
-        let wins = state.fix.is_none_or(|current| {
-            is_before_the_clock_was_set(current.time, now) || takes_over(&current, slot.is_stale(now), &fix, now, kind)
-        });
-        if !wins {
-            return self.touch(unit, now);
+        let (mut shown, mut of_shown_ms) = (fix, interval_ms);
+        if let Some(current) = state.fix {
+            let slot = Slot { fix: state.fix, expected_interval_ms: state.interval_ms, ..Slot::default() };
+            let verdict = judge(&current, slot.is_stale(now), &fix, now, kind);
+            if verdict == Verdict::Stays {
+                (shown, of_shown_ms) = (current, state.interval_ms);
+            }
+            let is_split = state.weigh(&current, &fix, interval_ms, verdict, now);
+            if verdict == Verdict::Stays && is_split == current.flags.contains(Flags::SPLIT) {
+                return self.touch(unit, now);
+            }
+            shown.flags = shown.flags.without(Flags::SPLIT);
+            shown.flags.set_if(is_split, Flags::SPLIT);
         }
-        (state.fix, state.interval_ms, state.contact) = (Some(fix), interval_ms, state.contact.max(Some(now)));
-        Change::Place { unit, fix, contact: now, interval_ms }
+        (state.fix, state.interval_ms, state.contact) = (Some(shown), of_shown_ms, state.contact.max(Some(now)));
+        Change::Place { unit, fix: shown, contact: now, interval_ms: of_shown_ms }
     }
 
     /// The place stays; that another one waits for confirmation is shown on it.
@@ -394,7 +428,8 @@ impl State {
     /// [`Malformed`] when another version laid it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut from = Decoder::over(bytes);
-        if from.byte("layout")? != LAYOUT {
+        let layout = from.byte("layout")?;
+        if !(LAYOUT_WITHOUT_SOURCES..=LAYOUT).contains(&layout) {
             return Err(Malformed { field: "layout" });
         }
         let mut state = Self::default();
@@ -402,7 +437,7 @@ impl State {
             let entry = from.option("unit", Decoder::unit)?.map(Arc::new);
             let kind = entry.as_ref().map_or(UnitKind::Unknown, |entry| entry.kind);
             state.names.units.push(entry);
-            state.units.push(UnitState::read(&mut from, kind)?);
+            state.units.push(UnitState::read(&mut from, kind, layout)?);
         }
         for number in 0..from.number("devices")? {
             state.names.devices.push(None);
@@ -424,20 +459,44 @@ impl State {
 const _: () = assert!(size_of::<UnitState>() == 128 && size_of::<Device>() == 64);
 
 impl UnitState {
+    /// Takes the newest place of a device beside `current`, where there are several; whether the unit is split then.
+    fn weigh(&mut self, current: &Fix, fix: &Fix, interval_ms: Option<u32>, verdict: Verdict, now: Timestamp) -> bool {
+        if self.sources.is_none() {
+            if current.source == fix.source {
+                return false;
+            }
+            self.sources = Some(Box::new(Sources::of(current, self.interval_ms)));
+        }
+        let Some(sources) = &mut self.sources else { return false };
+        sources.take(fix, interval_ms, current.source);
+        match verdict {
+            Verdict::TakesOver(became) => {
+                sources.took_over(fix.source, became);
+                sources.settle(fix.source, now, self.kind)
+            }
+            Verdict::GoesOn | Verdict::Stays => sources.settle(current.source, now, self.kind),
+        }
+    }
+
     fn lay(&self, to: &mut Encoder) {
         to.byte(u8::from(self.is_retired));
         to.option(self.fix, lay_fix);
         to.option(self.interval_ms, |to, interval| to.varint(u64::from(interval)));
         to.option(self.contact, Encoder::time);
+        to.option(self.sources.as_deref(), |to, sources| sources.lay(to));
     }
 
-    fn read(from: &mut Decoder<'_>, kind: UnitKind) -> Result<Self, Malformed> {
+    fn read(from: &mut Decoder<'_>, kind: UnitKind, layout: u8) -> Result<Self, Malformed> {
         Ok(Self {
             kind,
             is_retired: from.truth("is_retired")?,
             fix: from.option("fix", read_fix)?,
             interval_ms: from.option("interval", |from| from.number("interval"))?,
             contact: from.option("contact", |from| from.time("contact"))?,
+            sources: match layout {
+                LAYOUT_WITHOUT_SOURCES => None,
+                _ => from.option("sources", Sources::read)?.map(Box::new),
+            },
         })
     }
 }

@@ -271,9 +271,11 @@ impl Writer {
 
     fn apply(&mut self, entry: &Entry, sequence: Option<Sequence>) {
         let effect = self.part.apply(entry);
-        // A held jump shows the place again that was there: it stays as stored as it was.
-        if let (Some(sequence), Some(Outcome::Newest), Some(Change::Place { unit, .. })) =
-            (sequence, effect.outcome, &effect.change)
+        // A held jump shows the place again that was there, and so does a place of another device by which its unit is split: it stays
+        // as stored as it was.
+        if let (Some(sequence), Some(Outcome::Newest), Some(Change::Place { unit, fix, .. }), Entry::Heard(heard)) =
+            (sequence, effect.outcome, &effect.change, entry)
+            && fix.source == heard.binding.device
         {
             let at = unit.0 as usize;
             if self.placed_by.len() <= at {
@@ -287,6 +289,11 @@ impl Writer {
             (None, Entry::Heard(_)) => self.tally.contact(),
             (None, Entry::Retire(unit)) => self.live.index.withdraw(*unit),
             _ => {}
+        }
+        if effect.has_sources
+            && let Some(Change::Place { unit, .. } | Change::Touch { unit, .. }) = effect.change
+        {
+            self.part.sources(unit).for_each(|(device, source)| self.live.index.show_source(device, source));
         }
         self.changes.extend(effect.change);
         if let Some(located) = effect.located {

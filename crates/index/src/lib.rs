@@ -14,6 +14,7 @@ mod regions;
 mod search;
 mod shards;
 mod slot;
+mod sources;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -26,4 +27,5 @@ pub use live::{Change, Shard};
 pub use search::Sight;
 pub use shards::LiveIndex;
 pub use slot::{Fix, OUT_OF_CONTACT_MS_MIN, STALE_MS_MIN, Slot, UNKNOWN_INTERVAL_MS, UnitTraits};
+pub use sources::{ACCURACY_M_DEFAULT, Became, Source, possible_radius_m};
 pub use zones::{Beyond, ZoneEntry, ZoneIndex, margin_for};

@@ -1,8 +1,9 @@
 use geodesy::{Overlap, Tile, Vantage};
-use model::{Position, Shards, UnitHandle};
+use model::{DeviceHandle, Position, Shards, UnitHandle};
 
 use crate::live::{Change, Shard};
-use crate::{Digest, Sight, Slot, UnitTraits};
+use crate::sources::Sources;
+use crate::{Digest, Sight, Slot, Source, UnitTraits};
 
 /// Where every unit is now, in as many shards as there are writers. Any number of readers: each sees every unit that has a place
 /// exactly once, and each slot whole.
@@ -13,6 +14,8 @@ use crate::{Digest, Sight, Slot, UnitTraits};
 pub struct LiveIndex {
     shards: Shards,
     parts: Box<[Shard]>,
+    /// By number in the whole: a device is never in two shards.
+    sources: Sources,
 }
 
 impl Default for LiveIndex {
@@ -31,7 +34,8 @@ impl LiveIndex {
     /// An index without units, in so many shards.
     #[must_use]
     pub fn in_shards(shards: Shards) -> Self {
-        Self { shards, parts: (0..shards.count()).map(|_| Shard::default()).collect() }
+        let parts = (0..shards.count()).map(|_| Shard::default()).collect();
+        Self { shards, parts, sources: Sources::new() }
     }
 
     /// The shard of this number, for its writer.
@@ -78,6 +82,17 @@ impl LiveIndex {
         shard.slot(unit)
     }
 
+    /// The newest place of a device of a unit that several devices give places of; `None` for others.
+    #[must_use]
+    pub fn source(&self, device: DeviceHandle) -> Option<Source> {
+        self.sources.get(device)
+    }
+
+    /// Shows what is known of a device now. Only the writer that has its unit may.
+    pub fn show_source(&self, device: DeviceHandle, source: &Source) {
+        self.sources.put(device, source);
+    }
+
     /// Asks memory for the slots of `units`, which will be read soon.
     pub fn ask_for(&self, units: impl Iterator<Item = UnitHandle>) {
         let touched = units.fold(0, |all, unit| {
@@ -96,7 +111,7 @@ impl LiveIndex {
     /// Bytes in use, pages and tables that are not full included.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.parts.iter().map(Shard::bytes).sum()
+        self.parts.iter().map(Shard::bytes).sum::<usize>() + self.sources.bytes()
     }
 
     /// Shows `visit` units near a place, the nearest buckets of a shard first: every unit that is not surely farther than the bound

@@ -273,7 +273,7 @@ impl Slots {
     }
 }
 
-const TIME_SHIFT: u32 = 15;
+pub(crate) const TIME_SHIFT: u32 = 15;
 const HAS_FIX: u64 = 1;
 const HAS_CONTACT: u64 = 1 << 1;
 const NO_INTERVAL: u32 = u32::MAX;
@@ -288,11 +288,11 @@ fn interval_of(word: u64) -> Option<u32> {
     Some(word as u32).filter(|interval| *interval != NO_INTERVAL)
 }
 
-fn time_bits(time: Timestamp) -> u64 {
+pub(crate) fn time_bits(time: Timestamp) -> u64 {
     (time.ms_since(Timestamp::MIN) as u64) << TIME_SHIFT
 }
 
-fn time_of(bits: u64) -> Timestamp {
+pub(crate) fn time_of(bits: u64) -> Timestamp {
     Timestamp::MIN.shifted_ms((bits >> TIME_SHIFT) as i64)
 }
 
@@ -300,16 +300,16 @@ fn contact_of(word: u64) -> Option<Timestamp> {
     (word & HAS_CONTACT != 0).then(|| time_of(word))
 }
 
-fn pair(high: u32, low: u32) -> u64 {
+pub(crate) fn pair(high: u32, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }
 
 /// No number stands for none.
-fn float_bits(value: Option<f32>) -> u32 {
+pub(crate) fn float_bits(value: Option<f32>) -> u32 {
     value.unwrap_or(f32::NAN).to_bits()
 }
 
-fn float_of(bits: u64) -> Option<f32> {
+pub(crate) fn float_of(bits: u64) -> Option<f32> {
     Some(f32::from_bits(bits as u32)).filter(|value| !value.is_nan())
 }
 
@@ -405,7 +405,7 @@ pub(crate) mod tests {
             lat in -900_000_000..=900_000_000i32, lon in -1_800_000_000..1_800_000_000i32,
             time in Timestamp::MIN.unix_ms()..=Timestamp::MAX.unix_ms(), late in 0..99_999_999_999i64, source: u32,
             floats in proptest::array::uniform4(proptest::option::of(-1e9f32..1e9)),
-            words in (0usize..4, 0usize..4, 0usize..4), flags in 0u16..1024,
+            words in (0usize..4, 0usize..4, 0usize..4), flags in 0u16..2048,
         ) -> Fix {
             let fix = fix(lat, lon, time);
             let reference = [AltitudeRef::Ellipsoid, AltitudeRef::Msl, AltitudeRef::Pressure, AltitudeRef::Agl][words.0];

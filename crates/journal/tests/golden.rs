@@ -14,7 +14,7 @@ const SEGMENTS: [&str; 2] = ["00000000000000000001.segment", "000000000000000000
 
 #[test]
 fn the_golden_journal_reads_as_it_was_written() {
-    let disk = Arc::new(golden::fixture());
+    let disk = Arc::new(golden::fixture("v1"));
     for report in verify(&*disk).expect("every file is read") {
         assert_eq!(report.damage, None, "{}", report.file);
     }
@@ -29,7 +29,7 @@ fn the_golden_journal_reads_as_it_was_written() {
 
 #[test]
 fn todays_writer_lays_the_golden_segments() {
-    let (expected, disk) = (golden::fixture(), SimDisk::new(2));
+    let (expected, disk) = (golden::fixture("v1"), SimDisk::new(2));
     golden::write_segments(&disk);
     assert_eq!(disk.names(), SEGMENTS);
     for name in SEGMENTS {
@@ -39,7 +39,7 @@ fn todays_writer_lays_the_golden_segments() {
 
 #[test]
 fn todays_snapshots_are_laid_as_the_golden_one() {
-    let (expected, disk) = (golden::fixture(), SimDisk::new(2));
+    let (expected, disk) = (golden::fixture("v1"), SimDisk::new(2));
     let state = Snapshots::on(Arc::new(expected.clone())).read(golden::ID, golden::SNAPSHOT).expect("it is whole");
     Snapshots::on(Arc::new(disk.clone())).write(golden::ID, golden::SNAPSHOT, &state).expect("the disk has room");
     let name = "00000000000000000026.snapshot";
@@ -48,7 +48,7 @@ fn todays_snapshots_are_laid_as_the_golden_one() {
 
 #[test]
 fn a_backup_of_the_golden_journal_is_the_golden_journal() {
-    let (golden, copy, restored) = (golden::fixture(), SimDisk::new(2), SimDisk::new(3));
+    let (golden, copy, restored) = (golden::fixture("v1"), SimDisk::new(2), SimDisk::new(3));
     restore(&golden, &restored).expect("the manifest fits");
     backup(&restored, &copy).expect("the log is whole");
     assert_eq!(copy.names(), golden.names());

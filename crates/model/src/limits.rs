@@ -40,6 +40,14 @@ pub const NEAREST_K_MAX: usize = 1_000;
 /// Most units that one journal ever takes, retired ones among them, as numbers are not used again; a new unit beyond it is
 /// refused.
 pub const UNITS_MAX: usize = 4_000_000;
+/// Devices whose own place is shown beside that of their unit; their numbers are not used again. From this one on only the unit's place is.
+pub const DEVICES_SHOWN_MAX: usize = 2 * UNITS_MAX;
+/// Most devices of one unit whose places are remembered beside each other; with one more the one with the oldest place is forgotten.
+pub const SOURCES_PER_UNIT_MAX: usize = 16;
+/// Sources of a unit that are farther apart than this, and their accuracies, are split: metres.
+pub const SPLIT_M: f64 = 100.0;
+/// For so long they must be, or be no more, by the times of their places.
+pub const SPLIT_TIME: Duration = Duration::from_secs(30);
 /// Most connections of one listener.
 pub const CONNECTIONS_MAX: usize = 8_000;
 /// Most device names that one connection may introduce by columnar batches; the stream ends with one more.

@@ -185,8 +185,10 @@ impl Flags {
     pub const TIME_MISSING: Self = Self(1 << 8);
     /// The journal does not hold it.
     pub const NOT_STORED: Self = Self(1 << 9);
+    /// Sources of the unit say that it is in two places.
+    pub const SPLIT: Self = Self(1 << 10);
 
-    const WORDS: [(Self, &'static str); 10] = [
+    const WORDS: [(Self, &'static str); 11] = [
         (Self::EMERGENCY, "emergency"),
         (Self::BACKLOG, "backlog"),
         (Self::NULL_PLACE, "null_place"),
@@ -197,6 +199,7 @@ impl Flags {
         (Self::JUMP, "jump"),
         (Self::TIME_MISSING, "time_missing"),
         (Self::NOT_STORED, "not_stored"),
+        (Self::SPLIT, "split"),
     ];
 
     /// The set as bits; the lowest is [`Self::EMERGENCY`]. They are written to disk: a bit never changes its meaning.
@@ -221,6 +224,12 @@ impl Flags {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// This set without `other`.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
     }
 
     /// Adds `other` when `holds`.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use index::Change;
+use index::{Change, Source};
 use journal::{Enrolment, Entry};
 use model::{Binding, DeviceHandle, Heard, Shards, UnitHandle, What};
 
@@ -49,6 +49,9 @@ impl Part {
             if let Some(fix) = &mut unit.fix {
                 fix.source = numbers.as_mut().expect("there are several shards").give(fix.source);
             }
+            if let Some(sources) = &mut unit.sources {
+                sources.renumber(|device| numbers.as_mut().expect("there are several shards").give(device));
+            }
             *state.unit_mut(shards.within(number)) = unit;
             state.names.units[shards.within(number).0 as usize] = entry;
         }
@@ -73,6 +76,9 @@ impl Part {
             for (within, (mut unit, entry)) in (0..).map(UnitHandle).zip(units.into_iter().zip(names.units)) {
                 if let Some(fix) = &mut unit.fix {
                     fix.source = handles[fix.source.0 as usize];
+                }
+                if let Some(sources) = &mut unit.sources {
+                    sources.renumber(|device| handles[device.0 as usize]);
                 }
                 let number = shards.unit(shard, within);
                 *whole.unit_mut(number) = unit;
@@ -153,6 +159,15 @@ impl Part {
     pub(crate) fn is_retired(&self, unit: UnitHandle) -> bool {
         let shards = self.numbers.as_ref().map_or(Shards::ONE, |numbers| numbers.shards);
         self.state.is_retired(shards.within(unit))
+    }
+
+    /// As [`State::sources`], of a unit by its number within the shard; devices by their numbers in the whole.
+    pub(crate) fn sources(&self, within: UnitHandle) -> impl Iterator<Item = (DeviceHandle, &Source)> {
+        let whole = move |device: DeviceHandle| match &self.numbers {
+            None => device,
+            Some(numbers) => numbers.devices[device.0 as usize],
+        };
+        self.state.sources(within).map(move |(device, source)| (whole(device), source))
     }
 
     /// As [`State::mark_not_stored`], of a number within the shard.

@@ -14,7 +14,9 @@ use crate::{seeds, text};
 fn seen(live: &Live) -> Vec<String> {
     let unit = |view: engine::UnitView| {
         let slot = view.slot;
-        format!("{:?} {:?} {:?} {:?}", view.unit, slot.fix, slot.contact_time, slot.expected_interval_ms)
+        let explained = live.explain(&view.unit.name, &query::Scope::everything()).map(|explained| explained.sources);
+        let (contact, interval) = (slot.contact_time, slot.expected_interval_ms);
+        format!("{:?} {:?} {contact:?} {interval:?} {explained:?}", view.unit, slot.fix)
     };
     let ringing = live.ringing(&query::Scope::everything()).into_iter().map(|emergency| {
         format!("{} {} {:?} {:?}", emergency.number, emergency.device, emergency.unit, emergency.place)

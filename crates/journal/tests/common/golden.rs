@@ -1,8 +1,9 @@
-//! The golden journal `fixtures/journal/v1`: what is in it, entry by entry, and how its segments are made.
+//! The golden journals `fixtures/journal/v1` and `v2`: what is in them, entry by entry, and how their segments are made. They differ in
+//! the layout of the state in their snapshots.
 //!
-//! It is a backup of a small log with one of every kind of entry and every part of a report. `MUSTER_GOLDEN=write cargo test
-//! --release -p engine --test golden` made it. It is never made again: a new format gets a folder of its own beside it, and
-//! this one must be read for ever.
+//! Each is a backup of a small log with one of every kind of entry and every part of a report. `MUSTER_GOLDEN=write cargo test
+//! --release -p engine --test golden` made it. None is ever made again: a new format gets a folder of its own beside it, and
+//! the older ones must be read for ever.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,8 +23,9 @@ pub(crate) const SNAPSHOT: Sequence = Sequence(26);
 const SEGMENT_BYTES: u32 = 2_048;
 const NOW_MS: i64 = 1_795_000_000_000;
 
-pub(crate) fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/journal/v1")
+/// The folder of a format, `v1` or `v2`.
+pub(crate) fn folder(format: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/journal").join(format)
 }
 
 pub(crate) fn clock() -> Arc<dyn Clock> {
@@ -31,9 +33,9 @@ pub(crate) fn clock() -> Arc<dyn Clock> {
 }
 
 /// The golden files on a disk of their own.
-pub(crate) fn fixture() -> SimDisk {
+pub(crate) fn fixture(format: &str) -> SimDisk {
     let disk = SimDisk::new(1);
-    for entry in std::fs::read_dir(folder()).expect("the fixtures are there") {
+    for entry in std::fs::read_dir(folder(format)).expect("the fixtures are there") {
         let path = entry.expect("the folder is read").path();
         let name = path.file_name().and_then(|name| name.to_str()).expect("our names are ASCII");
         if name != "README.md" {

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use engine::{Look, UnitView};
+use engine::{Explained as ExplainedUnit, Look, SourceView, UnitView};
 use geodesy::Datum;
 use index::Slot;
 use ingest::LostGateways;
@@ -78,6 +78,11 @@ impl Feature {
     /// The unit's name.
     pub(crate) fn name(&self) -> &str {
         &self.id
+    }
+
+    /// Adds what its devices say, at the instant of its ages.
+    pub(crate) fn explain(&mut self, explained: &ExplainedUnit, as_of: Timestamp) {
+        self.properties.sources = Some(explained.sources.iter().map(|one| SourceBody::of(one, as_of)).collect());
     }
 
     /// Adds what people have written down of the unit.
@@ -159,6 +164,51 @@ pub(crate) struct Properties {
     status_owner: Option<&'static str>,
     /// The emergency button of one of its devices was pressed and nobody cleared it.
     emergency: bool,
+    /// With `explain=true` in the question about one unit: what each device that it carries says, the source of its place first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sources: Option<Vec<SourceBody>>,
+}
+
+/// The newest place of one device of a unit. Null is unknown.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SourceBody {
+    device: String,
+    /// Degrees, WGS-84.
+    lat: Option<f64>,
+    /// Degrees, WGS-84.
+    lon: Option<f64>,
+    /// When the place was true.
+    fix_time: Option<String>,
+    /// Seconds since then.
+    fix_age_s: Option<f64>,
+    /// Radius that holds the true place in 95 of 100 cases; null where the device states none.
+    accuracy_m: Option<f32>,
+    /// How often it reports, learned, in seconds.
+    interval_s: Option<f64>,
+    /// The unit's place is this one.
+    is_source: bool,
+    /// Of the source, why it is: only (no other device gave a place), newest_at_start, was_stale (the source before was), smaller_circle (in which the unit
+    /// can be by it), clock_was_set. Of others, why they are not: no_place, silent, held_jump (a second place must confirm
+    /// it), stale, next (the source is stale: its next place takes over), older, not_clearly_better.
+    #[schema(value_type = String)]
+    why: &'static str,
+}
+
+impl SourceBody {
+    fn of(view: &SourceView, as_of: Timestamp) -> Self {
+        let (source, seconds) = (view.source.as_ref(), |ms: i64| ms as f64 / 1_000.0);
+        Self {
+            device: view.device.to_string(),
+            lat: source.map(|source| source.position.lat_deg()),
+            lon: source.map(|source| source.position.lon_deg()),
+            fix_time: source.map(|source| source.time.to_string()),
+            fix_age_s: source.map(|source| seconds(as_of.ms_since(source.time).max(0))),
+            accuracy_m: source.and_then(|source| source.accuracy_m),
+            interval_s: source.and_then(|source| source.interval_ms).map(|ms| seconds(i64::from(ms))),
+            is_source: view.is_source,
+            why: view.why.as_str(),
+        }
+    }
 }
 
 /// Both ages of a unit in seconds; `None` where there is no place, or nothing was heard.
@@ -266,6 +316,7 @@ impl<'a> Maker<'a> {
             assignment: None,
             status_owner: None,
             emergency: self.distressed.contains(&unit.name),
+            sources: None,
         };
         Feature { kind: "Feature", id: unit.name.to_string(), geometry, properties }
     }

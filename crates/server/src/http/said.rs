@@ -7,6 +7,7 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use model::{Owner, Said, SaidOf, Status, Timestamp, UnitRecord};
+use query::Explain;
 use serde::Deserialize;
 use store::{By, IfMatch, Store};
 use utoipa::ToSchema;
@@ -141,5 +142,5 @@ async fn say(service: &Service, asker: Asker, unit: &str, of: SaidOf, saying: Sa
     service.stored(taken).await?;
     service.level().await?;
     service.settle().await?;
-    answer(service, &asker, name).await
+    answer(service, &asker, name, Explain::Count).await
 }

@@ -13,6 +13,8 @@ use crate::figures::Outcome;
 use crate::search::{Unanswered, whole};
 use crate::seats::{Request, Seat};
 
+mod explain;
+
 /// Status, `Retry-After` and body of one question.
 type Answer = (u16, Option<String>, Value);
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use geodesy::Datum;
 use model::{DeviceId, OrganisationName, Span, Status, Unit, UnitKind, UnitName, UnitRecord, limits};
-use query::{Class, QueryError, Scope};
+use query::{Class, Explain, QueryError, Scope};
 use serde::Deserialize;
 use store::{By, Store, Versioned};
 use utoipa::ToSchema;
@@ -175,13 +175,17 @@ impl Page {
     }
 }
 
-/// One unit and where it is.
+/// One unit and where it is; with `explain=true` what each of its devices says, and why its place is that of one of them.
 #[utoipa::path(
     get,
     path = "/v1/units/{unit}",
-    params(("unit" = String, Path, description = "Its name")),
+    params(
+        ("unit" = String, Path, description = "Its name"),
+        ("explain" = Option<bool>, Query, description = "Add `sources`: the newest place of each device that it carries, and why it counts or does not"),
+    ),
     responses(
         (status = 200, body = Feature, description = "With `ETag` when it is written down in the store"),
+        (status = 400, body = Problem),
         (status = 404, body = Problem),
     )
 )]
@@ -189,13 +193,16 @@ pub(crate) async fn read(
     State(service): State<Arc<Service>>,
     asker: Asker,
     Path(unit): Path<String>,
+    mut params: Params,
 ) -> Result<Response, Problem> {
     let name = name_of(&unit)?;
+    let explain = if params.parsed("explain")?.unwrap_or(false) { Explain::Name } else { Explain::Count };
+    params.finish()?;
     if service.engine.live().unit(&name, &asker.scope).is_none() {
         return Err(unknown(&name));
     }
     service.looked(&asker, "look.unit", [name.as_str()].into_iter()).await?;
-    answer(&service, &asker, name).await
+    answer(&service, &asker, name, explain).await
 }
 
 /// Adds a unit, or changes one. 200 means: it is stored.
@@ -255,7 +262,7 @@ pub(crate) async fn write(
     service.stored(put).await?;
     service.level().await?;
     service.settle().await?;
-    answer(&service, &asker, name).await
+    answer(&service, &asker, name, Explain::Count).await
 }
 
 /// Takes a unit off the map. Its devices are unknown from then on.
@@ -300,12 +307,26 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-pub(crate) async fn answer(service: &Service, asker: &Asker, name: UnitName) -> Result<Response, Problem> {
+pub(crate) async fn answer(
+    service: &Service,
+    asker: &Asker,
+    name: UnitName,
+    explain: Explain,
+) -> Result<Response, Problem> {
     let wanted = name.clone();
     let found = service.stored(move |store| store.unit(&wanted)).await?;
     let live = service.engine.live();
-    let view = live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
-    let mut feature = Maker::new(service, live.now(), Datum::Wgs84).feature(&view);
+    let as_of = live.now();
+    let maker = Maker::new(service, as_of, Datum::Wgs84);
+    let mut feature = match explain {
+        Explain::Count => maker.feature(&live.unit(&name, &asker.scope).ok_or_else(|| unknown(&name))?),
+        Explain::Name => {
+            let explained = live.explain(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
+            let mut feature = maker.feature(&explained.view);
+            feature.explain(&explained, as_of);
+            feature
+        }
+    };
     let Some(Versioned { version, value }) = found else { return Ok(Json(feature).into_response()) };
     feature.write_down(&value);
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(feature)).into_response())
