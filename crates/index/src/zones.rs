@@ -1,8 +1,9 @@
 //! Which zones hold a place, and which borders are near it.
 //!
-//! Squares of longitude and latitude, cut into four where borders are many. A zone that holds a whole square, with its far
-//! margin, is noted once at that square; a zone whose border is near a square that is cut no more is noted there, with those
-//! edges alone that come near. So a place costs the way down, and the zones that it is in or beside.
+//! Squares of longitude and latitude, cut into four where borders are many. A zone that holds a whole square, with its margin,
+//! is noted once at that square; a zone whose border is within its margin of a square that is cut no more is noted there, with
+//! those edges alone that come so near. So a place costs the way down, and the zones that it is in or beside. Whether a border is
+//! far is looked up in all of its edges: only whoever crosses one asks.
 
 mod build;
 mod rings;
@@ -56,14 +57,21 @@ pub struct ZoneIndex {
     /// Zones near the squares that are not cut, square after square, by handle in each.
     near: Vec<Near>,
     parts: Vec<Part>,
+    /// All rings, zone after zone.
+    rings: Vec<Part>,
     corners: Vec<Corner>,
 }
 
 #[derive(Debug)]
 struct Known {
     zone: ZoneHandle,
+    /// Where its rings begin, and how many parts they have; none of a circle or where the area itself is asked.
+    first: u32,
+    count: u32,
     margin_m: f64,
     far_m: f64,
+    /// Centre and radius in metres of a circle.
+    circle: Option<(Position, f64)>,
     area: Arc<Area>,
 }
 
@@ -156,7 +164,7 @@ impl ZoneIndex {
                 if is_settled(zone) {
                     settled_seen += 1;
                 } else {
-                    beyond.push(Beyond { zone, is_inside: true, is_far: true });
+                    beyond.push(Beyond { zone, is_inside: true, is_far: self.is_far(zone, place) });
                 }
             }
         });
@@ -199,7 +207,7 @@ impl ZoneIndex {
             + self.nodes.capacity() * size_of::<Node>()
             + self.held.capacity() * size_of::<ZoneHandle>()
             + self.near.capacity() * size_of::<Near>()
-            + self.parts.capacity() * size_of::<Part>()
+            + (self.parts.capacity() + self.rings.capacity()) * size_of::<Part>()
             + self.corners.capacity() * size_of::<Corner>()
     }
 
@@ -235,12 +243,13 @@ impl ZoneIndex {
 
     /// Metres from the border of a zone that is near, positive inside.
     fn depth_m(&self, near: &Near, square: Square, ruler: &Ruler) -> f64 {
-        let (place, area) = (ruler.from(), &self.zones[near.at as usize].area);
-        if let (Some(centre), Some(radius_m)) = (area.centre(), area.radius_m()) {
+        let known = &self.zones[near.at as usize];
+        if let Some((centre, radius_m)) = known.circle {
             return radius_m - ruler.way_to(centre).distance_m;
         }
+        let place = ruler.from();
         let (is_inside, metres) = match self.parts_of(near) {
-            [] => (area.contains(place), area.border_m(ruler)),
+            [] => (known.area.contains(place), known.area.border_m(ruler)),
             parts => {
                 let metres = rings::border_m2(parts, &self.corners, ruler).sqrt();
                 (rings::hold(parts, &self.corners, square.corner(), place), metres)
@@ -249,13 +258,28 @@ impl ZoneIndex {
         if is_inside { metres } else { -metres }
     }
 
+    /// Whether the border of a zone is at least its far margin away; so it is of one that is not there.
+    fn is_far(&self, zone: ZoneHandle, place: Position) -> bool {
+        let Ok(at) = self.zones.binary_search_by_key(&zone, |known| known.zone) else { return true };
+        let (known, ruler) = (&self.zones[at], Ruler::at(place));
+        let rings = &self.rings[known.first as usize..][..known.count as usize];
+        let border_m = if rings.is_empty() {
+            known.area.border_m(&ruler)
+        } else {
+            let around = Square::at(offsets(place), 0).around(build::reach_m(known.far_m));
+            rings::border_around_m2(rings, &self.corners, &ruler, &around).sqrt()
+        };
+        border_m >= known.far_m
+    }
+
     /// Adds those of `settled` that neither hold the place nor are near it.
     fn note_missing(&self, place: Position, settled: &[ZoneHandle], beyond: &mut Vec<Beyond>) {
         let mut missing = settled.to_vec();
         let (_, near) = self.leaf(place, |held| missing.retain(|zone| held.binary_search(zone).is_err()));
         let handle = |near: &Near| self.zones[near.at as usize].zone;
         missing.retain(|zone| near.binary_search_by_key(zone, handle).is_err());
-        beyond.extend(missing.into_iter().map(|zone| Beyond { zone, is_inside: false, is_far: true }));
+        let outside = |zone| Beyond { zone, is_inside: false, is_far: self.is_far(zone, place) };
+        beyond.extend(missing.into_iter().map(outside));
     }
 }
 

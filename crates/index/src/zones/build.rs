@@ -8,9 +8,9 @@ use super::square::{Around, Square};
 use super::{CUT, Known, Near, Node, ZoneEntry, ZoneIndex};
 
 /// A square with no more zones near it is not cut...
-const NEAR_KEPT: usize = 6;
+const NEAR_KEPT: usize = 3;
 /// ...unless it has more edges and parts.
-const WEIGHT_KEPT: usize = 24;
+const WEIGHT_KEPT: usize = 12;
 /// Nor is one that is 2^11 by 2^11 of 1e-7 degrees, some 20 m.
 const SHIFT_MIN: u32 = 11;
 /// A cut that makes so many times the work of what was cut serves nobody.
@@ -85,9 +85,12 @@ impl Builder {
             let first = parts.len() as u32;
             let laid = rings::laid_down(&area, &mut self.index.corners, &mut parts);
             self.tiles.push(if laid.is_some() { Vec::new() } else { area.tiles() });
-            near.push(Near { at, first, count: parts.len() as u32 - first });
-            self.index.zones.push(Known { zone, margin_m, far_m: far_m.max(margin_m), area });
+            let count = parts.len() as u32 - first;
+            near.push(Near { at, first, count });
+            let circle = area.centre().zip(area.radius_m());
+            self.index.zones.push(Known { zone, first, count, margin_m, far_m: far_m.max(margin_m), circle, area });
         }
+        self.index.rings.clone_from(&parts);
         self.weight_left = WEIGHT_PER_ZONE * near.len() + WEIGHT_PER_CORNER * self.index.corners.len() + WEIGHT_FREE;
         Open { square: Square::FIRST, node: 0, near, parts }
     }
@@ -153,7 +156,7 @@ impl Builder {
         let mut around: Option<(f64, Around)> = None;
         for near in &open.near {
             let known = &self.index.zones[near.at as usize];
-            let reach_m = reach_m(known.far_m);
+            let reach_m = reach_m(known.margin_m);
             let around = match around {
                 Some((metres, around)) if metres.to_bits() == reach_m.to_bits() => around,
                 _ => around.insert((reach_m, square.around(reach_m))).1,
@@ -177,9 +180,9 @@ impl Builder {
     }
 }
 
-/// Borders that are no farther from a square are near it. Somewhat more than the far margin, for what distances are off by.
-fn reach_m(far_m: f64) -> f64 {
-    far_m * 1.02 + 1.0
+/// Borders that are no farther from a square are near it: somewhat more than the margin, for what distances are off by.
+pub(super) fn reach_m(margin_m: f64) -> f64 {
+    margin_m * 1.02 + 1.0
 }
 
 fn weight(near: &[Near], parts: &[Part]) -> usize {

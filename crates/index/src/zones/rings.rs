@@ -178,7 +178,6 @@ fn keep_ring(
         let mut run: Option<Part> = None;
         for (at, edge) in (part.first..).zip(part.corners(corners).windows(2)) {
             is_round ^= way.crosses(edge[0], edge[1]);
-            let wide = |corner: Corner| (i64::from(corner[0]), i64::from(corner[1]));
             if around.meets(wide(edge[0]), wide(edge[1])) {
                 run.get_or_insert(Part { first: at, word: 0 }).word += 1;
             } else {
@@ -212,11 +211,26 @@ pub(super) fn hold(parts: &[Part], corners: &[Corner], corner: (i32, i32), place
 
 /// Square of the distance to the nearest edge, m².
 pub(super) fn border_m2(parts: &[Part], corners: &[Corner], ruler: &Ruler) -> f64 {
+    nearest_m2(parts, corners, ruler, |_, _| true)
+}
+
+/// The same of those edges that may come in `around`; infinite when none does.
+pub(super) fn border_around_m2(parts: &[Part], corners: &[Corner], ruler: &Ruler, around: &Around) -> f64 {
+    nearest_m2(parts, corners, ruler, |from, to| around.meets(wide(from), wide(to)))
+}
+
+#[inline]
+fn nearest_m2(parts: &[Part], corners: &[Corner], ruler: &Ruler, is_asked: impl Fn(Corner, Corner) -> bool) -> f64 {
     let place = ruler.from();
     let (lon, lat) = (i64::from(place.lon_e7()), i64::from(place.lat_e7()));
     let off = |corner: Corner| (i64::from(corner[0]) - lon, i64::from(corner[1]) - lat);
     let edges = parts.iter().filter(|part| part.edges() > 0).flat_map(|part| part.corners(corners).windows(2));
-    edges.map(|edge| ruler.edge_m2(off(edge[0]), off(edge[1]))).fold(f64::INFINITY, f64::min)
+    let asked = edges.filter(|edge| is_asked(edge[0], edge[1]));
+    asked.map(|edge| ruler.edge_m2(off(edge[0]), off(edge[1]))).fold(f64::INFINITY, f64::min)
+}
+
+const fn wide(corner: Corner) -> (i64, i64) {
+    (corner[0] as i64, corner[1] as i64)
 }
 
 /// A way from a point to the corner of a square: along the parallel to the meridian of the corner, then along that. It crosses a
