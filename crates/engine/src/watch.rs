@@ -122,6 +122,12 @@ impl Watch {
         self.send(Message::Stop);
     }
 
+    /// The same without reading the disk; `None` when it would have to.
+    #[must_use]
+    pub fn at_hand(&self, after: u64) -> Option<EventPage> {
+        self.recent.at_hand(after)
+    }
+
     /// Up to a page of events after number `after`, in their order. Reads the disk only for those that are no longer at hand.
     ///
     /// # Errors

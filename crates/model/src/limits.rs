@@ -259,3 +259,5 @@ pub const EVENTS_RETAIN_BYTES: u64 = 4 << 30;
 pub const WATCH_BEHIND_MAX: u64 = 4_000_000;
 /// For so long after a start nobody is told that a zone has too few units: they have not all been heard yet.
 pub const STRENGTH_GRACE: Duration = Duration::from_secs(20);
+/// Listeners to events at once, over SSE and gRPC together.
+pub const LISTENERS_MAX: usize = 16_384;

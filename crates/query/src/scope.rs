@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use geodesy::Area;
 use index::Slot;
-use model::{OrganisationHandle, UnitHandle};
+use model::{OrganisationHandle, Position, UnitHandle};
 
 /// Whose units the asker may see. There is no question without one. Cheap to clone.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,6 +50,21 @@ impl Scope {
         slot.traits.organisation.is_some_and(|one| realm.organisations.contains(&one))
             || realm.units.contains(&unit)
             || slot.fix.is_some_and(is_near)
+    }
+
+    /// Whether `unit`, if it is known, of `organisation` was seen when it was at `place`.
+    #[must_use]
+    pub fn saw(
+        &self,
+        unit: Option<UnitHandle>,
+        organisation: Option<OrganisationHandle>,
+        place: Option<Position>,
+    ) -> bool {
+        let Some(realm) = &self.0 else { return true };
+        let is_near = |place: Position| realm.ground.iter().any(|area| area.reaches(place, realm.strip_m));
+        organisation.is_some_and(|one| realm.organisations.contains(&one))
+            || unit.is_some_and(|unit| realm.units.contains(&unit))
+            || place.is_some_and(is_near)
     }
 
     /// Whether units of `organisation` are seen wherever they are.

@@ -1,6 +1,7 @@
 //! gRPC: the same questions and the same reports, as `proto/muster/v1` has them.
 
 mod ahead;
+mod events;
 mod found;
 mod gateways;
 mod laid;

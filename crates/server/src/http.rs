@@ -3,6 +3,7 @@
 mod alarm;
 mod ask;
 mod emergencies;
+mod events;
 mod features;
 mod gaps;
 mod gate;
@@ -25,6 +26,7 @@ mod tokens;
 mod units;
 mod within;
 
+pub(crate) use events::body as event_body;
 pub(crate) use features::{ages_of, lost_word};
 pub(crate) use gate::Gate;
 pub(crate) use guard::Hosts;
@@ -62,6 +64,8 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(events::listen))
+        .routes(routes!(events::listeners))
         .routes(routes!(glass::smash, glass::list))
         .routes(routes!(quarantine::list))
         .routes(routes!(said::status))

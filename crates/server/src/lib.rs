@@ -10,6 +10,7 @@ mod grpc;
 mod http;
 mod intake;
 mod level;
+mod listeners;
 mod metrics;
 mod quarantine;
 mod run;

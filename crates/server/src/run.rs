@@ -23,6 +23,7 @@ use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
 use crate::level::{self, Level};
+use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
 use crate::seats::Seats;
@@ -52,6 +53,7 @@ pub(crate) struct Service {
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) level: Level,
     pub(crate) zones: Zones,
+    pub(crate) listeners: Listeners,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) provider: Option<Arc<Provider>>,
     clock: Arc<SystemClock>,
@@ -95,6 +97,7 @@ impl Service {
             quarantine,
             level: Level::default(),
             zones: Zones::default(),
+            listeners: Listeners::default(),
             tls: outside.tls.clone(),
             provider: outside.provider.clone(),
             store,

@@ -71,16 +71,23 @@ impl Recent {
         self.last.subscribe()
     }
 
+    /// A page that needs no disk.
+    pub(crate) fn at_hand(&self, after: u64) -> Option<EventPage> {
+        let newest = self.newest.read();
+        let first = newest.front().map_or(*self.last.borrow() + 1, |noted| noted.event.number);
+        if after + 1 < first {
+            return None;
+        }
+        let from = newest.partition_point(|noted| noted.event.number <= after);
+        let events = newest.range(from..).take(EVENTS_PAGE_MAX).cloned().collect();
+        Some(EventPage { events, gap: None })
+    }
+
     /// Up to a page of events after number `after`. Reads the file only for those that are not at hand.
     pub(crate) fn after(&self, after: u64) -> Result<EventPage, StoreError> {
-        let newest = self.newest.read();
-        let first = newest.front().map(|noted| noted.event.number);
-        if first.is_some_and(|first| first <= after + 1) {
-            let from = newest.partition_point(|noted| noted.event.number <= after);
-            let events = newest.range(from..).take(EVENTS_PAGE_MAX).cloned().collect();
-            return Ok(EventPage { events, gap: None });
+        if let Some(page) = self.at_hand(after) {
+            return Ok(page);
         }
-        drop(newest);
         let events = self.events.after(after, EVENTS_PAGE_MAX)?;
         let next = match events.first() {
             Some(event) => event.number,

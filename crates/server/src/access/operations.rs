@@ -30,6 +30,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("GET", "/v1/units", Action::Look),
     ("GET", "/v1/units/{unit}", Action::Look),
     ("GET", "/v1/emergencies", Action::Look),
+    ("GET", "/v1/events", Action::Look),
+    ("GET", "/v1/events/listeners", Action::Operate),
     ("GET", "/v1/organisations", Action::Look),
     ("GET", "/v1/organisations/{organisation}", Action::Look),
     ("PUT", "/v1/organisations/{organisation}", Action::Enrol),

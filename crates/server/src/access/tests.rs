@@ -1,12 +1,16 @@
 //! Every operation times every caller (P26): who may not gets nothing, and who may gets nothing of others.
 
+mod streams;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
+use http_body::Body as _;
 use model::{DeviceId, Principal, PrincipalName, Role, Timestamp, Unit, UnitName};
+use prost::Message as _;
 use store::By;
 use store::audit::Filter;
 use tokio::sync::watch;
@@ -23,6 +27,11 @@ const OURS: &str = "east-7";
 const THEIRS: &str = "west-9";
 /// Their place, and nobody else's.
 const THEIR_LAT: &str = "22.817654";
+/// Zones, each of one of them, that hold both.
+const OUR_ZONE: &str = "beat-of-the-first";
+const THEIR_ZONE: &str = "beat-of-the-other";
+/// A stream that says nothing for so long has said what there was.
+const SILENCE: Duration = Duration::from_millis(150);
 
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,9 +122,49 @@ impl Scene {
             idp,
             _stop: stop,
         };
+        for (name, organisation) in [(OUR_ZONE, "org-east"), (THEIR_ZONE, "org-west")] {
+            scene.zone(name, organisation);
+        }
+        service.level_zones().await.unwrap();
         scene.report(OURS, "22.8170").await;
         scene.report(THEIRS, THEIR_LAT).await;
+        // Each unit comes into each zone.
+        let watch = service.engine.watch().unwrap();
+        watch.last().wait_for(|last| *last >= 4).await.unwrap();
         scene
+    }
+
+    /// A zone that holds both units.
+    fn zone(&self, name: &str, organisation: &str) {
+        let store = &self.server.service().store;
+        let (local, now) = (Principal::local(), self.now());
+        let by = By { principal: &local, now, reason: None };
+        let organisation = model::OrganisationName::new(organisation).unwrap();
+        let written = model::Organisation {
+            name: organisation.clone(),
+            label: String::new(),
+            parent: None,
+            territory: Vec::new(),
+        };
+        store.put_organisation(&by, &written, store::IfMatch::Always).unwrap();
+        let zone = model::Zone {
+            name: model::ZoneName::new(name).unwrap(),
+            label: String::new(),
+            layer: 1,
+            organisation: Some(organisation),
+            shape: model::Shape::Circle {
+                centre: model::Position::from_degrees(22.817, 108.366).unwrap(),
+                radius_m: 5_000.0,
+            },
+            utc_offset_min: 480,
+            hours: Vec::new(),
+            minimum: Vec::new(),
+            settle: model::Settle::default(),
+            dwell_s: None,
+            stay_s_max: None,
+        };
+        let always = model::Span { from: Timestamp::MIN, until: None };
+        store.put_zone(&by, &zone, always, store::IfMatch::Always).unwrap();
     }
 
     fn now(&self) -> Timestamp {
@@ -153,12 +202,17 @@ impl Scene {
 
     async fn ask(&self, request: Request<Body>) -> (StatusCode, Option<String>, String) {
         let is_call = request.uri().path().starts_with("/muster.v1.");
+        let is_stream = ["/v1/events", "/muster.v1.Query/Watch"].contains(&request.uri().path());
         let router = if is_call { &self.grpc } else { &self.http };
         let response = router.clone().oneshot(request).await.unwrap();
         let grpc = response.headers().get("grpc-status").map(|value| value.to_str().unwrap().to_owned());
         let status = response.status();
         let headers = format!("{:?}", response.headers());
-        let body = to_bytes(response.into_body(), 1 << 22).await.unwrap();
+        let body = if is_stream {
+            said(response.into_body()).await
+        } else {
+            to_bytes(response.into_body(), 1 << 22).await.unwrap().to_vec()
+        };
         (status, grpc, headers + &String::from_utf8_lossy(&body))
     }
 
@@ -168,6 +222,19 @@ impl Scene {
         let (status, _, answer) = self.ask(request("POST", "/v1/reports", token.as_deref(), text)).await;
         assert_eq!(status, 200, "{answer}");
     }
+}
+
+async fn frame(body: &mut Body) -> Option<Result<http_body::Frame<axum::body::Bytes>, axum::Error>> {
+    std::future::poll_fn(|context| std::pin::Pin::new(&mut *body).poll_frame(context)).await
+}
+
+/// What a stream says before it falls silent.
+async fn said(mut body: Body) -> Vec<u8> {
+    let mut said = Vec::new();
+    while let Ok(Some(Ok(frame))) = tokio::time::timeout(SILENCE, frame(&mut body)).await {
+        said.extend(frame.into_data().unwrap_or_default());
+    }
+    said
 }
 
 fn request(method: &str, path: &str, token: Option<&str>, body: impl Into<Body>) -> Request<Body> {
@@ -198,10 +265,19 @@ fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
         "/v1/break-glass" => (path.to_owned(), r#"{"reason":"short"}"#.to_owned()),
         "/v1/reports" => (path.to_owned(), r#"{"reports":[]}"#.to_owned()),
         "/v1/tokens" if method == "POST" => (path.to_owned(), r#"{"principal":"x","role":"viewer"}"#.to_owned()),
+        "/v1/events" => ("/v1/events?after=0".to_owned(), String::new()),
+        "/muster.v1.Query/Watch" => return request(method, path, token, watch_from_the_first()),
         "/v1/tokens/{token}" => ("/v1/tokens/999".to_owned(), String::new()),
         other => (other.to_owned(), String::new()),
     };
     request(method, &path, token, body)
+}
+
+/// A question of gRPC for all events after the first.
+fn watch_from_the_first() -> Vec<u8> {
+    let message = wire::proto::WatchRequest { after_sequence: 1, kinds: Vec::new() }.encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0][..], &length, &message].concat()
 }
 
 /// Of a gRPC answer, or of an HTTP one.
@@ -235,7 +311,7 @@ async fn every_operation_is_open_to_those_who_may_and_to_nobody_else() {
             let told = told(path, status, grpc.as_deref());
             assert_eq!(told, caller.expected(*action), "{caller:?} {method} {path}: {status} {answer}");
             let is_of_the_east = matches!(caller, Caller::East(_)) || told != Expected::Allowed;
-            let leaks = [THEIRS, THEIR_LAT, "org-west"].into_iter().find(|secret| answer.contains(secret));
+            let leaks = [THEIRS, THEIR_LAT, THEIR_ZONE, "org-west"].into_iter().find(|secret| answer.contains(secret));
             assert!(!is_of_the_east || leaks.is_none(), "{caller:?} {method} {path} shows {leaks:?}: {answer}");
             asked += 1;
         }

@@ -65,8 +65,8 @@ impl Query for Queries {
         within(&self.service, &asker_of(&request), request.into_inner(), asked).await.map(Response::new)
     }
 
-    async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("events come with zones; until then ask again"))
+    async fn watch(&self, request: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Ok(Response::new(Box::pin(super::events::watch(&self.service, request)?)))
     }
 }
 

@@ -57,6 +57,11 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Who asks may not do this", detail)
     }
 
+    /// A table of the server is full.
+    pub(crate) fn too_many(detail: impl ToString) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many", "There are too many already", detail)
+    }
+
     fn stopping() -> Self {
         let status = StatusCode::SERVICE_UNAVAILABLE;
         Self::new(status, "stopping", "The server is stopping", "nothing of the request was settled; send it again")

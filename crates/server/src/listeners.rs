@@ -1,0 +1,224 @@
+//! Who listens to events: over SSE and gRPC, each from a number on, each only to what it may see. What a listener was told of a
+//! unit's place is in the audit before it leaves.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use engine::{EventPage, Noted, Watch};
+use model::limits::LISTENERS_MAX;
+use model::{Event, EventKind, Position, Timestamp, UnitName, ZoneName};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::access::{Asker, Denied, NotAudited};
+use crate::http::Problem;
+use crate::run::Service;
+
+/// A listener that hears nothing is told so after this, and its rights are looked at.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// What a listener wants to hear; empty lists do not restrict.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) kinds: Vec<EventKind>,
+    pub(crate) units: Vec<UnitName>,
+    pub(crate) zones: Vec<ZoneName>,
+}
+
+/// All listeners, so that what each lacks is seen.
+#[derive(Debug, Default)]
+pub(crate) struct Listeners {
+    last: AtomicU64,
+    all: Mutex<BTreeMap<u64, Arc<Heard>>>,
+}
+
+/// How far a listener is.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) principal: String,
+    /// `sse`, `grpc`.
+    pub(crate) over: &'static str,
+    pub(crate) since: Timestamp,
+    /// The last event that it was told, or that was not for it.
+    pub(crate) after: AtomicU64,
+    /// Events that were removed before it could be told.
+    pub(crate) lost: AtomicU64,
+}
+
+/// One listener.
+pub(crate) struct Listener {
+    service: Arc<Service>,
+    watch: Arc<Watch>,
+    asker: Asker,
+    wanted: Wanted,
+    number: u64,
+    heard: Arc<Heard>,
+    last: watch::Receiver<u64>,
+}
+
+/// What a listener is told.
+pub(crate) enum Told {
+    Events(Vec<Arc<Noted>>),
+    /// These are gone: the first and the last number.
+    Gap(u64, u64),
+    /// Nothing: it is still there.
+    Idle,
+}
+
+/// Why a listener is told nothing any more.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    #[error(transparent)]
+    NotAudited(#[from] NotAudited),
+    #[error("events cannot be read: {0}")]
+    Unreadable(#[from] store::StoreError),
+}
+
+impl Listeners {
+    /// All of them with their numbers.
+    pub(crate) fn all(&self) -> Vec<(u64, Arc<Heard>)> {
+        self.all.lock().iter().map(|(number, heard)| (*number, Arc::clone(heard))).collect()
+    }
+}
+
+impl Wanted {
+    fn has(&self, event: &Event) -> bool {
+        fn is_among<T: PartialEq>(wanted: &[T], one: Option<&T>) -> bool {
+            wanted.is_empty() || one.is_some_and(|one| wanted.contains(one))
+        }
+        // That something is missing concerns everybody.
+        event.kind == EventKind::Gap
+            || (is_among(&self.kinds, Some(&event.kind))
+                && is_among(&self.units, event.unit.as_ref())
+                && is_among(&self.zones, event.zone.as_ref()))
+    }
+}
+
+impl Listener {
+    /// Listens from the event after number `after` on, or from now on.
+    ///
+    /// # Errors
+    /// [`Problem`] when too many listen.
+    pub(crate) fn new(
+        service: &Arc<Service>,
+        asker: Asker,
+        wanted: Wanted,
+        after: Option<u64>,
+        over: &'static str,
+    ) -> Result<Self, Problem> {
+        let watch = service.engine.watch().map(Arc::clone).ok_or_else(|| Problem::not_found("nobody watches here"))?;
+        let mut last = watch.last();
+        let newest = *last.borrow_and_update();
+        // A number that was never given is one of another server: all that there is is new.
+        let after = after.map_or(newest, |after| if after > newest { 0 } else { after });
+        let (principal, since) = (asker.principal.name.to_string(), service.engine.live().now());
+        let heard = Heard { principal, over, since, after: AtomicU64::new(after), lost: AtomicU64::new(0) };
+        let (heard, listeners) = (Arc::new(heard), &service.listeners);
+        let mut all = listeners.all.lock();
+        if all.len() >= LISTENERS_MAX {
+            return Err(Problem::too_many(format!("{LISTENERS_MAX} listen to events already")));
+        }
+        let number = listeners.last.fetch_add(1, Ordering::Relaxed) + 1;
+        all.insert(number, Arc::clone(&heard));
+        drop(all);
+        Ok(Self { service: Arc::clone(service), watch, asker, wanted, number, heard, last })
+    }
+
+    /// The next that it may hear. Rights are looked at each time: they end with their token.
+    ///
+    /// # Errors
+    /// [`Ended`]: the stream is to be closed.
+    pub(crate) async fn next(&mut self) -> Result<Told, Ended> {
+        loop {
+            self.asker = self.service.still(&self.asker)?;
+            let after = self.heard.after.load(Ordering::Relaxed);
+            let page = self.page(after).await?;
+            if let Some((first, last)) = page.gap {
+                self.heard.after.store(last, Ordering::Relaxed);
+                self.heard.lost.fetch_add(last - first + 1, Ordering::Relaxed);
+                return Ok(Told::Gap(first, last));
+            }
+            let Some(newest) = page.events.last().map(|noted| noted.event.number) else {
+                match tokio::time::timeout(IDLE, self.last.changed()).await {
+                    Ok(Ok(())) => continue,
+                    _ => return Ok(Told::Idle),
+                }
+            };
+            let sight = Sight::of(&self.service, &self.asker);
+            let is_for_it = |noted: &Arc<Noted>| self.wanted.has(&noted.event) && sight.sees(&noted.event);
+            let events: Vec<_> = page.events.into_iter().filter(is_for_it).collect();
+            if !events.is_empty() {
+                // A unit is named once, however much it did.
+                let units: BTreeSet<_> = events.iter().filter_map(|noted| noted.event.unit.as_ref()).collect();
+                if !units.is_empty() {
+                    let units = units.into_iter().map(UnitName::as_str);
+                    self.service.looked(&self.asker, "look.events", units).await?;
+                }
+            }
+            self.heard.after.store(newest, Ordering::Relaxed);
+            if !events.is_empty() {
+                return Ok(Told::Events(events));
+            }
+        }
+    }
+
+    /// The next page; only one that is no longer at hand is read from the disk.
+    async fn page(&self, after: u64) -> Result<EventPage, Ended> {
+        if let Some(page) = self.watch.at_hand(after) {
+            return Ok(page);
+        }
+        let watch = Arc::clone(&self.watch);
+        let read = tokio::task::spawn_blocking(move || watch.after(after)).await;
+        Ok(read.expect("reading events ends without a panic")?)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.service.listeners.all.lock().remove(&self.number);
+    }
+}
+
+/// Which events an asker may see: those of units that it saw where it happened, in zones that it sees.
+pub(crate) struct Sight<'a> {
+    service: &'a Service,
+    asker: &'a Asker,
+}
+
+impl<'a> Sight<'a> {
+    pub(crate) const fn of(service: &'a Service, asker: &'a Asker) -> Self {
+        Self { service, asker }
+    }
+
+    pub(crate) fn sees(&self, event: &Event) -> bool {
+        if self.asker.sees_all() || event.kind == EventKind::Gap {
+            return true;
+        }
+        let roster = self.service.engine.live().roster();
+        let handle = |name: &model::OrganisationName| roster.organisation(name.as_str());
+        let is_zone_seen = event.zone_organisation.as_ref().is_none_or(|one| self.service.commands(self.asker, one));
+        let is_unit_seen = |unit: &UnitName, place: Option<Position>| {
+            let organisation = event.organisation.as_ref().and_then(handle);
+            self.asker.scope.saw(roster.find(unit), organisation, place)
+        };
+        match (&event.unit, &event.zone) {
+            (Some(unit), _) => is_zone_seen && is_unit_seen(unit, event.place),
+            (None, Some(_)) => is_zone_seen,
+            // A button of nobody's device rings for all; what concerns the whole server is for those who see it whole.
+            (None, None) => matches!(
+                event.kind,
+                EventKind::EmergencyRaised | EventKind::EmergencySeen | EventKind::EmergencyCleared
+            ),
+        }
+    }
+}
+
+/// The kinds that are asked for, for whoever asks in an unfamiliar form.
+pub(crate) fn kinds(words: &[String]) -> Result<Vec<EventKind>, model::UnknownWord> {
+    let kinds: Result<HashSet<EventKind>, _> = words.iter().map(|word| word.parse()).collect();
+    Ok(kinds?.into_iter().collect())
+}
