@@ -4,6 +4,7 @@ use std::sync::Arc;
 use model::{Binding, DeviceId, Flags, Heard, Press, SenderName, SignalKind, Timestamp, What};
 use wire::{Decoded, Reply, proto};
 
+use crate::codes::{Codes, Distrust};
 use crate::gateways::Through;
 use crate::{Allowed, Counters, Intake, NotSettled, Setting};
 
@@ -15,6 +16,7 @@ pub struct Admitter<I> {
     allowed: Arc<Allowed>,
     protocol: &'static str,
     through: Through,
+    codes: Codes,
     last: Option<(DeviceId, Bound)>,
     /// By the number that the session gave a device.
     numbered: Vec<Option<Bound>>,
@@ -36,6 +38,8 @@ enum Stranger {
     Unknown,
     /// It may not speak at this listener.
     NotAllowed,
+    /// It has not shown that it was registered here.
+    Distrusted(Distrust),
 }
 
 /// What became of some frames.
@@ -105,6 +109,7 @@ impl<I: Intake> Admitter<I> {
             allowed: Arc::clone(&setting.allowed),
             protocol,
             through: Through::new(Arc::clone(&setting.gateways)),
+            codes: Codes::needed(setting.allowed.needs_codes()),
             last: None,
             numbered: Vec::new(),
         }
@@ -144,13 +149,52 @@ impl<I: Intake> Admitter<I> {
         }
         let has_reports = !decoded.reports.is_empty();
         let has_press = decoded.signals.iter().any(|signal| matches!(signal.kind, SignalKind::Emergency { .. }));
+        // A code counts from its own frame on.
+        let spoken = self.spoken(decoded);
         self.reports(decoded, devices, received, admission);
         self.signals(decoded, has_reports, received, admission);
         let refusals = &mut admission.refusals[refused_before..];
         refusals.sort_by_key(|refusal| refusal.place);
-        let known = decoded.device.as_ref().is_none_or(|device| self.resolve(device).is_ok());
-        let answer = |reply| answer_of(reply, known, has_reports || has_press, refusals);
-        admission.answers.extend(decoded.replies.drain(..).map(answer));
+        let has_to_be_stored = has_reports || has_press;
+        admission.answers.extend(spoken.into_iter().map(|spoken| spoken.answer(has_to_be_stored, refusals)));
+    }
+
+    /// What is said for each reply. Registrations get their code, and codes are checked.
+    fn spoken(&mut self, decoded: &mut Decoded) -> Vec<Spoken> {
+        let mut all = Vec::with_capacity(decoded.replies.len());
+        for reply in decoded.replies.drain(..) {
+            all.push(match reply {
+                Reply::Always(bytes) => Spoken::Bytes(bytes),
+                Reply::BatchAck { batch_sequence } => Spoken::BatchAck { batch_sequence },
+                Reply::Registration(asked) => Spoken::Bytes(match self.known(decoded.device.as_ref()) {
+                    Some(device) => asked.granted(self.intake.code(device).as_deref()),
+                    None => asked.refused(),
+                }),
+                Reply::ByCode { shown, right, wrong } => {
+                    let is_right = match self.known(decoded.device.as_ref()) {
+                        Some(device) => self.has_shown(device, &shown),
+                        None => false,
+                    };
+                    Spoken::Bytes(if is_right { right } else { wrong })
+                }
+            });
+        }
+        all
+    }
+
+    /// The device, if some unit carries it.
+    fn known<'a>(&mut self, device: Option<&'a DeviceId>) -> Option<&'a DeviceId> {
+        device.filter(|device| self.bound(device).is_ok())
+    }
+
+    /// Whether `device` shows its own code; always, where codes are not checked.
+    fn has_shown(&mut self, device: &DeviceId, shown: &[u8]) -> bool {
+        let Some(code) = self.intake.code(device) else { return true };
+        let is_right = self.codes.show(device, shown, &code);
+        if !is_right {
+            self.counters.frame_dropped(self.protocol, "wrong_code");
+        }
+        is_right
     }
 
     fn reports(
@@ -212,8 +256,16 @@ impl<I: Intake> Admitter<I> {
         }
     }
 
-    /// Who `device` is. A frame of one device asks for the same again and again.
+    /// Who `device` is, if it may say something.
     fn resolve(&mut self, device: &DeviceId) -> Result<Binding, Stranger> {
+        match self.codes.distrust(device) {
+            Some(distrust) => Err(Stranger::Distrusted(distrust)),
+            None => self.bound(device),
+        }
+    }
+
+    /// Who `device` is. A frame of one device asks for the same again and again.
+    fn bound(&mut self, device: &DeviceId) -> Result<Binding, Stranger> {
         let generation = self.intake.generation();
         if let Some((known, bound)) = &self.last
             && bound.generation == generation
@@ -271,6 +323,12 @@ impl Stranger {
             (Self::NotAllowed, Some(device)) => {
                 ("device_not_allowed", format!("`{device}` is not among the `devices` of this listener"))
             }
+            (Self::Distrusted(Distrust::WrongCode), Some(device)) => {
+                ("wrong_code", format!("`{device}` has shown a code that is not its own"))
+            }
+            (Self::Distrusted(Distrust::NoCode), Some(device)) => {
+                ("no_code", format!("`{device}` has not shown the code of its registration, which this listener needs"))
+            }
             _ => ("no_identity", "neither the frame nor the session names a device".to_owned()),
         }
     }
@@ -290,21 +348,22 @@ fn pressed_places<'a>(decoded: &'a Decoded, devices: &'a [Option<DeviceId>]) -> 
     places
 }
 
-fn answer_of(reply: Reply, is_known: bool, has_to_be_stored: bool, refusals: &[Refusal]) -> Answer {
-    let bytes = match reply {
-        Reply::BatchAck { batch_sequence } => {
-            return Answer::Batch { batch_sequence, ack: wire::muster::ack(batch_sequence, refused(refusals)) };
-        }
-        Reply::Always(bytes) => bytes,
-        Reply::ByAdmission { known, unknown } => {
-            if is_known {
-                known
-            } else {
-                unknown
+/// What is said in answer to a frame, before it is known what was refused.
+enum Spoken {
+    Bytes(Vec<u8>),
+    BatchAck { batch_sequence: u64 },
+}
+
+impl Spoken {
+    fn answer(self, has_to_be_stored: bool, refusals: &[Refusal]) -> Answer {
+        match self {
+            Self::BatchAck { batch_sequence } => {
+                Answer::Batch { batch_sequence, ack: wire::muster::ack(batch_sequence, refused(refusals)) }
             }
+            Self::Bytes(bytes) if has_to_be_stored => Answer::Stored(bytes),
+            Self::Bytes(bytes) => Answer::Session(bytes),
         }
-    };
-    if has_to_be_stored { Answer::Stored(bytes) } else { Answer::Session(bytes) }
+    }
 }
 
 /// The refusals as a gateway gets them.

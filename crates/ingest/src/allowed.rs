@@ -11,6 +11,7 @@ use crate::Counters;
 pub struct Allowed {
     networks: Vec<Network>,
     devices: Vec<DevicePattern>,
+    is_code_needed: bool,
 }
 
 /// Why a list of who may speak is refused. The operator's fault.
@@ -63,7 +64,21 @@ impl Allowed {
         Ok(Self {
             networks: networks.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
             devices: devices.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            is_code_needed: false,
         })
+    }
+
+    /// The same, but of a terminal whose protocol knows codes nothing is taken before it has shown its own.
+    #[must_use]
+    pub const fn needing_codes(mut self) -> Self {
+        self.is_code_needed = true;
+        self
+    }
+
+    /// Whether nothing is taken of a terminal before it has shown its code.
+    #[must_use]
+    pub const fn needs_codes(&self) -> bool {
+        self.is_code_needed
     }
 
     /// Whether senders of some networks only may speak.

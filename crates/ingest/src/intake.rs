@@ -11,6 +11,12 @@ pub trait Intake: Send + Sync + 'static {
     /// holds as long as that number does.
     fn generation(&self) -> u32;
 
+    /// The code by which `device` shows that it was registered here; `None` where codes are not checked.
+    fn code(&self, device: &DeviceId) -> Option<Vec<u8>> {
+        let _ = device;
+        None
+    }
+
     /// An empty batch with the memory of one that was handed over before, if there is any.
     fn buffer(&self) -> Vec<Heard> {
         Vec::new()

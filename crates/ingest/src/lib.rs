@@ -7,6 +7,7 @@ mod address;
 mod admit;
 mod allowed;
 mod by_number;
+mod codes;
 mod counters;
 mod datagram;
 mod gaps;

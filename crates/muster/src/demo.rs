@@ -108,9 +108,7 @@ impl Demo {
 
     fn config(&self, folder: &Path) -> anyhow::Result<Config> {
         let any = |protocol: &str| format!("{protocol}=tcp://127.0.0.1:0").parse();
-        let listen = ["jt808", "nmea", "taip", "muster"]
-            .into_iter()
-            .map(|protocol| any(protocol).map(|address| Listen::at(address)));
+        let listen = ["jt808", "nmea", "taip", "muster"].into_iter().map(|protocol| any(protocol).map(Listen::at));
         Ok(Config {
             http: self.http,
             grpc: None,

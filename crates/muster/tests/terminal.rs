@@ -41,6 +41,7 @@ fn a_terminal_registers_reports_and_is_named_as_the_nearest() {
     // Message id 0x8100, result at byte 2 of the body behind the 12 bytes of header, then the code.
     assert_eq!(answer[15], 0, "registered");
     let code = &answer[16..answer.len() - 2];
+    assert_eq!(code.len(), 16, "its own, and not its number");
     let mut authenticate = hex("010200000001234567890001");
     authenticate[3] = code.len() as u8;
     authenticate.extend(code);

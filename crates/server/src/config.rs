@@ -9,9 +9,9 @@ use model::Shards;
 use model::limits::SHARDS_MAX;
 use serde::Deserialize;
 
-mod listeners;
+pub(crate) mod listeners;
 
-pub use listeners::{Listen, ListenSetting, ListenTable, ListenerTable};
+pub use listeners::{Jt808Auth, Listen, ListenSetting, ListenTable, ListenerTable};
 
 pub use crate::access::{JwtConfig, LogOnRule};
 pub use crate::contract::ContractConfig;
@@ -90,6 +90,8 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// Device listeners. Keys `listen` and `[[listener]]`; those of one origin replace those of the one before.
     pub listen: Vec<Listen>,
+    /// Whether JT/T 808 terminals must show the code of their registration. Default checked; key `jt808_auth`: `checked` or `off`.
+    pub jt808_auth: Jt808Auth,
     /// Make a unit of each unknown device. Default false; key `admit_unknown`.
     pub admit_unknown: bool,
     /// Bind beyond loopback without encryption and tokens. Default false; key `insecure`.
@@ -128,6 +130,7 @@ impl Default for Config {
             grpc: Some(SocketAddr::from(([127, 0, 0, 1], 8081))),
             hosts: Vec::new(),
             listen: Vec::new(),
+            jt808_auth: Jt808Auth::Checked,
             admit_unknown: false,
             insecure: false,
             units_file: None,
@@ -206,6 +209,8 @@ pub struct Settings {
     pub listen: Vec<ListenSetting>,
     /// See [`Config::listen`]: on top of those of `listen`.
     pub listener: Vec<ListenerTable>,
+    /// See [`Config::jt808_auth`].
+    pub jt808_auth: Option<String>,
     /// See [`Config::admit_unknown`].
     pub admit_unknown: Option<bool>,
     /// See [`Config::insecure`].
@@ -321,6 +326,9 @@ impl Config {
             Some("off") => self.log_on = LogOnRule::Off,
             Some("required") => self.log_on = LogOnRule::Required,
             Some(other) => return Err(wrong("log_on", origin, format!("{other:?} is neither off nor required"))),
+        }
+        if let Some(word) = settings.jt808_auth {
+            self.jt808_auth = Jt808Auth::of(&word).map_err(|problem| wrong("jt808_auth", origin, problem))?;
         }
         if let Some(metres) = settings.border_strip_m {
             if !(0.0..=BORDER_STRIP_M_MAX).contains(&metres) {

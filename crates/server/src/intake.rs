@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use crate::codes::TerminalCodes;
 use crate::quarantine::Quarantine;
 use engine::{Engine, Unsettled};
 use ingest::{Intake, NotSettled, QueueFull};
@@ -10,6 +11,8 @@ pub(crate) struct EngineIntake {
     pub(crate) engine: Arc<Engine>,
     /// Whom nobody knows.
     pub(crate) quarantine: Arc<Quarantine>,
+    /// `None` where codes of terminals are not checked.
+    pub(crate) codes: Option<TerminalCodes>,
 }
 
 /// The engine's settlement with `ingest`'s error.
@@ -45,6 +48,10 @@ impl Intake for EngineIntake {
 
     fn generation(&self) -> u32 {
         self.engine.live().roster().generation()
+    }
+
+    fn code(&self, device: &DeviceId) -> Option<Vec<u8>> {
+        self.codes.as_ref().map(|codes| codes.code(device))
     }
 
     fn buffer(&self) -> Vec<Heard> {

@@ -2,6 +2,7 @@
 
 mod access;
 mod clock;
+mod codes;
 pub mod config;
 mod contract;
 mod earth;

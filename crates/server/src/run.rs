@@ -18,7 +18,8 @@ use tracing::{info, warn};
 use wire::Transport;
 
 use crate::access::{Auditor, Glass, LogOn, LogOnRule, Provider, Scopes};
-use crate::config::{Config, Listen, Origin};
+use crate::codes::TerminalCodes;
+use crate::config::{Config, Jt808Auth, Listen, Origin, listeners};
 use crate::figures::QueryFigures;
 use crate::http::{Gate, Hosts, Problem, Rates};
 use crate::intake::EngineIntake;
@@ -61,11 +62,19 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    fn new(config: &Config, engine: Arc<Engine>, store: Arc<Store>, outside: &Outside, http: SocketAddr) -> Self {
+    fn new(
+        config: &Config,
+        engine: Arc<Engine>,
+        store: Arc<Store>,
+        codes: Option<TerminalCodes>,
+        outside: &Outside,
+        http: SocketAddr,
+    ) -> Self {
         let clock = Arc::clone(&outside.clock);
         let quarantine = Arc::new(Quarantine::default());
+        let intake = EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine), codes };
         let setting = Setting {
-            intake: Arc::new(EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine) }),
+            intake: Arc::new(intake),
             counters: Arc::clone(&outside.counters),
             gaps: Arc::default(),
             gateways: Arc::new(Gateways::new(Arc::clone(&clock) as Arc<dyn Clock>)),
@@ -266,13 +275,17 @@ impl Server {
         store: Store,
         events: Events,
     ) -> Result<Self, StartError> {
-        let (clock, counters) = (Arc::new(SystemClock::default()), Arc::default());
+        let (clock, counters) = (Arc::<SystemClock>::default(), Arc::default());
+        let codes = match config.jt808_auth {
+            Jt808Auth::Checked => Some(TerminalCodes::of(&store, &*clock)?),
+            Jt808Auth::Off => None,
+        };
         let (tls, provider) = (Tls::of(&config.tls)?, Provider::of(&config.jwt)?);
         let outside = Outside { clock, counters, tls, provider };
         let store = Arc::new(store);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
-        let devices = config.listen.iter().map(Bound::of).collect::<Result<Vec<_>, _>>()?;
+        let devices = config.listen.iter().map(|one| Bound::of(config, one)).collect::<Result<Vec<_>, _>>()?;
         let addresses = Addresses {
             http: local(&http, config.http),
             grpc: grpc.as_ref().zip(config.grpc).map(|(socket, asked)| local(socket, asked)),
@@ -295,7 +308,7 @@ impl Server {
             LogOnRule::Required => store.bootstrap(clock.now())?,
             LogOnRule::Off => None,
         };
-        let service = Arc::new(Service::new(config, engine, store, &outside, addresses.http));
+        let service = Arc::new(Service::new(config, engine, store, codes, &outside, addresses.http));
         if let Err(problem) = service.level_all().await {
             api.iter().for_each(JoinHandle::abort);
             return Err(StartError::Level(problem.detail().to_owned()));
@@ -462,8 +475,8 @@ enum Socket {
 }
 
 impl Bound {
-    fn of(listen: &Listen) -> Result<Self, StartError> {
-        let (mut address, allowed) = (listen.address, Arc::clone(&listen.allowed));
+    fn of(config: &Config, listen: &Listen) -> Result<Self, StartError> {
+        let (mut address, allowed) = (listen.address, listeners::allowed(config, listen));
         let what = format!("{} over {}", address.protocol.name, address.transport.as_str());
         let asked = address.address;
         let socket = match address.transport {

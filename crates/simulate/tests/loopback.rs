@@ -64,7 +64,8 @@ async fn serve_one(mut stream: TcpStream, protocol: &'static str, seen: Shared) 
             buffer.advance(consumed);
             for reply in decoded.replies.drain(..) {
                 let bytes = match reply {
-                    Reply::Always(bytes) | Reply::ByAdmission { known: bytes, .. } => bytes,
+                    Reply::Always(bytes) | Reply::ByCode { right: bytes, .. } => bytes,
+                    Reply::Registration(registration) => registration.granted(None),
                     Reply::BatchAck { batch_sequence } => wire::muster::ack(batch_sequence, Vec::new()),
                 };
                 stream.write_all(&bytes).await.unwrap();

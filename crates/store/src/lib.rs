@@ -29,6 +29,7 @@ mod organisations;
 mod refusal;
 mod said;
 mod schema;
+mod secrets;
 mod spans;
 #[path = "store.rs"]
 mod sqlite;
@@ -40,6 +41,7 @@ pub use by::{By, IfMatch, Versioned};
 pub use error::StoreError;
 pub use refusal::{Found, Refusal};
 pub use said::Heard;
+pub use secrets::SECRET_BYTES;
 pub use sqlite::Store;
 pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord};
 pub use units::{Imported, UnitChange};

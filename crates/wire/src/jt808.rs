@@ -50,6 +50,42 @@ const NOT_SUPPORTED: u8 = 3;
 /// Result of 0x8100: no such terminal.
 const NO_SUCH_TERMINAL: u8 = 4;
 
+/// The answer to a registration that waits for the code which it gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Registration {
+    envelope: Envelope,
+    /// Ours, then the terminal's.
+    serial: u16,
+    asked: u16,
+}
+
+/// What an answer has in common with what it answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Envelope {
+    phone: Vec<u8>,
+    version: Option<u8>,
+}
+
+impl Registration {
+    /// The terminal is one of ours, and shows `code` from now on; `None`: one that nobody checks.
+    #[must_use]
+    pub fn granted(&self, code: Option<&[u8]>) -> Vec<u8> {
+        let unchecked = || auth_code(&self.envelope.phone);
+        self.answer(DONE, &code.map_or_else(unchecked, <[u8]>::to_vec))
+    }
+
+    /// There is no such terminal.
+    #[must_use]
+    pub fn refused(&self) -> Vec<u8> {
+        self.answer(NO_SUCH_TERMINAL, &[])
+    }
+
+    fn answer(&self, result: u8, code: &[u8]) -> Vec<u8> {
+        let [high, low] = self.asked.to_be_bytes();
+        downlink(&self.envelope, REGISTER_ANSWER, self.serial, &[&[high, low, result], code].concat())
+    }
+}
+
 /// What is remembered between the frames of one connection.
 #[derive(Debug, Default)]
 struct Session {
@@ -80,6 +116,12 @@ struct Message<'a> {
     body: &'a [u8],
 }
 
+impl Message<'_> {
+    fn envelope(&self) -> Envelope {
+        Envelope { phone: self.phone.to_vec(), version: self.version }
+    }
+}
+
 impl Decoder for Session {
     fn decode(&mut self, frame: &[u8], _: &Context, decoded: &mut Decoded) -> Result<(), DecodeError> {
         let bytes = unescaped(frame)?;
@@ -106,7 +148,7 @@ impl Decoder for Session {
             }
         };
         decoded.signals.push(DeviceSignal { device: Some(device), kind: contact_of(message.id), time: None });
-        self.reply(&message, result, decoded);
+        self.reply(&message, whole.as_deref().unwrap_or_default(), result, decoded);
         Ok(())
     }
 }
@@ -137,25 +179,25 @@ impl Session {
     }
 
     /// The answer that a real terminal waits for. What it does not get it sends again, and then it hangs up.
-    fn reply(&mut self, message: &Message<'_>, result: u8, decoded: &mut Decoded) {
+    fn reply(&mut self, message: &Message<'_>, body: &[u8], result: u8, decoded: &mut Decoded) {
         if message.id == TERMINAL_ACK || (message.id == REGISTER && decoded.kind != "register") {
             return;
         }
         let serial = self.serial;
         self.serial = serial.wrapping_add(1);
-        let [serial_high, serial_low] = message.serial.to_be_bytes();
         if message.id == REGISTER {
-            let mut known = vec![serial_high, serial_low, DONE];
-            known.extend(auth_code(message.phone));
-            let unknown = [serial_high, serial_low, NO_SUCH_TERMINAL];
-            let frame = |body: &[u8]| downlink(message, REGISTER_ANSWER, serial, body);
-            decoded.replies.push(Reply::ByAdmission { known: frame(&known), unknown: frame(&unknown) });
+            let registration = Registration { envelope: message.envelope(), serial, asked: message.serial };
+            decoded.replies.push(Reply::Registration(registration));
             return;
         }
+        let [serial_high, serial_low] = message.serial.to_be_bytes();
         let [id_high, id_low] = message.id.to_be_bytes();
-        let ack = |result| downlink(message, PLATFORM_ACK, serial, &[serial_high, serial_low, id_high, id_low, result]);
-        decoded.replies.push(if message.id == AUTHENTICATE {
-            Reply::ByAdmission { known: ack(result), unknown: ack(FAILED) }
+        let envelope = message.envelope();
+        let ack =
+            |result| downlink(&envelope, PLATFORM_ACK, serial, &[serial_high, serial_low, id_high, id_low, result]);
+        decoded.replies.push(if decoded.kind == "authenticate" {
+            let shown = shown_code(message.version, body).to_vec();
+            Reply::ByCode { shown, right: ack(result), wrong: ack(FAILED) }
         } else {
             Reply::Always(ack(result))
         });
@@ -378,7 +420,20 @@ fn bcd_time([year, month, day, hour, minute, second]: [u8; 6]) -> Option<Timesta
     Some(local.shifted_ms(LOCAL_OFFSET_MS.wrapping_neg()))
 }
 
-/// The code that a terminal shows when it comes back. Until codes are kept in the store it is made from the number.
+/// The code in a body of 0x0102: all of it, or since 2019 behind its length, before IMEI and software version. A length that
+/// does not fit is none.
+fn shown_code(version: Option<u8>, body: &[u8]) -> &[u8] {
+    let counted = || {
+        let (length, rest) = body.split_first()?;
+        rest.get(..usize::from(*length))
+    };
+    let code = version.and_then(|_| counted()).unwrap_or(body);
+    // Some terminals fill up with zeros.
+    let end = code.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    code.get(..end).unwrap_or(code)
+}
+
+/// The code that a terminal is given where none is checked.
 fn auth_code(phone: &[u8]) -> Vec<u8> {
     let mut code = b"MUSTER".to_vec();
     code.extend(phone.iter().rev().take(3).flat_map(|byte| format!("{byte:02X}").into_bytes()));
@@ -386,7 +441,7 @@ fn auth_code(phone: &[u8]) -> Vec<u8> {
 }
 
 /// A message to the terminal, with the header and the phone bytes of what it answers.
-fn downlink(message: &Message<'_>, id: u16, serial: u16, body: &[u8]) -> Vec<u8> {
+fn downlink(message: &Envelope, id: u16, serial: u16, body: &[u8]) -> Vec<u8> {
     let mut properties = u16::try_from(body.len()).unwrap_or(0x03FF) & 0x03FF;
     if message.version.is_some() {
         properties |= 1 << 14;
@@ -395,7 +450,7 @@ fn downlink(message: &Message<'_>, id: u16, serial: u16, body: &[u8]) -> Vec<u8>
     bytes.extend(id.to_be_bytes());
     bytes.extend(properties.to_be_bytes());
     bytes.extend(message.version);
-    bytes.extend(message.phone);
+    bytes.extend(&message.phone);
     bytes.extend(serial.to_be_bytes());
     bytes.extend(body);
     bytes.push(xor(&bytes));

@@ -174,12 +174,16 @@ impl Modulus {
 pub enum Reply {
     /// These bytes, whatever became of the frame.
     Always(Vec<u8>),
-    /// Depends on whether the sender is one of ours.
-    ByAdmission {
-        /// To a known device.
-        known: Vec<u8>,
-        /// To one that is refused.
-        unknown: Vec<u8>,
+    /// To a terminal that registers: with the code that it shows from then on, or a refusal.
+    Registration(crate::jt808::Registration),
+    /// To a terminal that shows a code.
+    ByCode {
+        /// What it showed.
+        shown: Vec<u8>,
+        /// If that is its code.
+        right: Vec<u8>,
+        /// If it is not, or the terminal is none of ours.
+        wrong: Vec<u8>,
     },
     /// The acknowledgement of a `muster` batch; it lists what was refused ([`crate::muster::ack`]).
     BatchAck {

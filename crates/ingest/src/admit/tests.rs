@@ -15,6 +15,8 @@ struct Roster {
     generation: Mutex<u32>,
     asked: Mutex<usize>,
     presses: Mutex<Vec<Press>>,
+    /// Codes are checked, and each is that of its device's name.
+    checks_codes: bool,
 }
 
 impl Roster {
@@ -43,6 +45,10 @@ impl Intake for Roster {
 
     fn generation(&self) -> u32 {
         *self.generation.lock().unwrap()
+    }
+
+    fn code(&self, device: &DeviceId) -> Option<Vec<u8>> {
+        self.checks_codes.then(|| device.as_str().as_bytes().to_vec())
     }
 
     fn ring(&self, press: Press) {
@@ -223,4 +229,86 @@ fn who_may_not_speak_here_is_refused_by_name_and_not_looked_up_and_rings_all_the
     assert_eq!(gateway.roster.asked(), 1);
     assert_eq!(gateway.admitter.counters.refused_so_far("muster", "device_not_allowed"), 2);
     assert_eq!(gateway.roster.presses.lock().unwrap().len(), 1);
+}
+
+/// A terminal of JT/T 808 with number 1 in unit 1, and one with number 2 in unit 2.
+struct Terminals {
+    roster: Arc<Roster>,
+    decoder: Box<dyn wire::Decoder>,
+    admitter: Admitter<Roster>,
+}
+
+impl Terminals {
+    fn new(checks_codes: bool, allowed: Allowed) -> Self {
+        let roster = Arc::new(Roster { checks_codes, ..Roster::default() });
+        roster.enrol("jt808:1", 1);
+        roster.enrol("jt808:2", 2);
+        let setting = Setting { allowed: Arc::new(allowed), ..Setting::of(Arc::clone(&roster), Arc::new(Never)) };
+        let decoder = (wire::protocol("jt808").unwrap().decoder)();
+        Self { roster, decoder, admitter: Admitter::new(&setting, "jt808") }
+    }
+
+    fn take(&mut self, id: u16, phone: u8, body: &[u8]) -> Admission {
+        let header = [&id.to_be_bytes()[..], &[0, body.len() as u8, 0, 0, 0, 0, 0, phone, 0, 9]].concat();
+        let mut bytes = [&header, body].concat();
+        bytes.push(bytes.iter().fold(0, |sum, byte| sum ^ byte));
+        let (mut decoded, mut admission) = (Decoded::default(), Admission::default());
+        let received = Timestamp::MIN;
+        self.decoder.decode(&bytes, &Context { received }, &mut decoded).unwrap();
+        self.admitter.admit(&mut decoded, &[], received, &mut admission);
+        admission
+    }
+
+    /// The result in the answer to a 0x0102.
+    fn authenticate(&mut self, phone: u8, code: &str) -> u8 {
+        let admission = self.take(0x0102, phone, code.as_bytes());
+        let [Answer::Session(bytes)] = &admission.answers[..] else { panic!("one answer") };
+        bytes[17]
+    }
+
+    /// What becomes of a place, with or without the button.
+    fn report(&mut self, phone: u8, alarm: u8) -> Vec<&'static str> {
+        let mut body = vec![0, 0, 0, alarm, 0, 0, 0, 2];
+        body.extend(22_000_000u32.to_be_bytes());
+        body.extend(108_000_000u32.to_be_bytes());
+        body.extend([0, 0, 0, 0, 0, 0, 0x26, 0x11, 0x23, 0x14, 0x25, 0x30]);
+        let admission = self.take(0x0200, phone, &body);
+        assert_eq!(admission.answers.len(), 1, "the terminal is answered, or it would send it for ever");
+        admission.refusals.iter().map(|refusal| refusal.reason).collect()
+    }
+}
+
+#[test]
+fn a_terminal_with_a_wrong_code_is_told_so_and_nothing_is_taken_but_its_button() {
+    let mut terminals = Terminals::new(true, Allowed::default());
+    assert_eq!(terminals.report(1, 0), [""; 0], "on loopback who says nothing is believed");
+    assert_eq!(terminals.authenticate(1, "jt808:2"), 1);
+    assert_eq!(terminals.report(1, 0), ["wrong_code"]);
+    assert!(terminals.take(0x0002, 1, &[]).heard.is_empty(), "nor is it in contact");
+    assert_eq!(terminals.admitter.counters.dropped_so_far("jt808", "wrong_code"), 1);
+    assert_eq!(terminals.report(1, 1), ["wrong_code"]);
+    assert_eq!(terminals.roster.presses.lock().unwrap().len(), 1);
+    assert_eq!(terminals.report(2, 0), [""; 0], "another one on the same connection speaks for itself");
+    assert_eq!(terminals.authenticate(1, "jt808:1"), 0);
+    assert_eq!(terminals.report(1, 0), [""; 0]);
+}
+
+#[test]
+fn where_codes_are_needed_nothing_is_taken_before_one_is_shown() {
+    let mut terminals = Terminals::new(true, Allowed::default().needing_codes());
+    assert_eq!(terminals.report(1, 0), ["no_code"]);
+    let answer = terminals.take(0x0100, 1, &[0; 37]).answers;
+    let [Answer::Session(bytes)] = &answer[..] else { panic!("one answer") };
+    assert_eq!((bytes[15], &bytes[16..23]), (0, &b"jt808:1"[..]), "registration gives the code");
+    assert_eq!(terminals.report(1, 0), ["no_code"]);
+    assert_eq!(terminals.authenticate(1, "jt808:1"), 0);
+    assert_eq!(terminals.report(1, 0), [""; 0]);
+    assert_eq!(terminals.authenticate(2, "jt808:"), 1, "a beginning is not enough");
+    assert_eq!(terminals.authenticate(3, "jt808:3"), 1, "nor is a stranger's code");
+}
+
+#[test]
+fn where_codes_are_not_checked_any_is_right() {
+    let mut terminals = Terminals::new(false, Allowed::default());
+    assert_eq!((terminals.authenticate(1, "old"), terminals.report(1, 0)), (0, vec![]));
 }

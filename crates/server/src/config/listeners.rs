@@ -27,6 +27,25 @@ impl Listen {
     }
 }
 
+/// Whether JT/T 808 terminals must show the code that their registration gave them (0x8100, then 0x0102).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Jt808Auth {
+    /// A wrong code keeps a terminal's reports out, and beyond loopback so does none.
+    Checked,
+    /// Any code is right: for terminals that keep one from another platform and do not register again.
+    Off,
+}
+
+impl Jt808Auth {
+    pub(super) fn of(word: &str) -> Result<Self, String> {
+        match word {
+            "checked" => Ok(Self::Checked),
+            "off" => Ok(Self::Off),
+            _ => Err(format!("{word:?} is neither checked nor off")),
+        }
+    }
+}
+
 /// A listener as it is written under `listen`: `"jt808=tcp://127.0.0.1:6808"`, or a table with `address` in this form.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
@@ -99,6 +118,16 @@ pub(super) fn listeners(
     listen.chain(tables.into_iter().map(|table| one("listener", table.into()))).collect()
 }
 
+/// Who may speak at `listen`, and whether it must show a code first: beyond loopback, unless its network is closed.
+pub(crate) fn allowed(config: &Config, listen: &Listen) -> Arc<Allowed> {
+    let is_open = config.insecure || listen.insecure || listen.address.address.ip().is_loopback();
+    let has_codes = listen.address.protocol.name == wire::jt808::PROTOCOL.name;
+    if is_open || !has_codes || config.jt808_auth == Jt808Auth::Off {
+        return Arc::clone(&listen.allowed);
+    }
+    Arc::new((*listen.allowed).clone().needing_codes())
+}
+
 /// Refuses device listeners beyond loopback that nobody asked for.
 pub(super) fn validate(config: &Config, origin: &Origin) -> Result<(), ConfigError> {
     let is_beyond = |one: &&Listen| !one.address.address.ip().is_loopback() && !config.insecure;
@@ -156,6 +185,22 @@ mod tests {
         assert!(config.listen[0].allowed.has_address([11, 1, 2, 3].into()));
         let as_table = "listen = [{ address = \"jt808=tcp://0.0.0.0:1\", networks = [\"10.0.0.0/8\"] }]";
         assert!(valid(as_table).is_ok());
+    }
+
+    #[test]
+    fn a_terminal_beyond_loopback_must_show_its_code_unless_the_file_says_otherwise() {
+        let needs = |text: &str| {
+            let config = file(text).unwrap();
+            allowed(&config, &config.listen[0]).needs_codes()
+        };
+        let beyond = format!("{TABLE}networks = [\"10.0.0.0/8\"]\n");
+        assert!(needs(&beyond));
+        assert!(!needs(&beyond.replace("\"0.0.0.0", "\"127.0.0.1")));
+        assert!(!needs(&format!("{TABLE}insecure = true\n")));
+        assert!(!needs(&format!("insecure = true\n{beyond}")));
+        assert!(!needs(&format!("jt808_auth = \"off\"\n{beyond}")));
+        assert!(!needs(&beyond.replace("jt808", "taip")), "it knows no codes");
+        assert!(complaint(file("jt808_auth = \"on\"\n")).contains("neither checked nor off"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod file;
 mod kills;
 mod organisations;
 mod said;
+mod secrets;
 mod tokens;
 mod units;
 mod zones;

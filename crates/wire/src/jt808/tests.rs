@@ -87,7 +87,10 @@ fn registration_is_answered_with_a_code_or_with_no_such_terminal() {
     ] {
         let decoded = decode(frame).unwrap();
         assert_eq!((decoded.kind, device(&decoded)), ("register", "jt808:123456789"));
-        let [Reply::ByAdmission { known, unknown }] = &decoded.replies[..] else { panic!("one reply by admission") };
+        let [Reply::Registration(asked)] = &decoded.replies[..] else { panic!("one registration") };
+        let (known, unknown) = (&asked.granted(None), &asked.refused());
+        let granted = print(&asked.granted(Some(b"C0DE")));
+        assert!(granted.contains(&format!("000a00{}", print(b"C0DE"))), "{granted}");
         assert!(
             print(known).starts_with(&format!("7e8100{}{version}", if version.is_empty() { "000f" } else { "400f" })),
             "{}",
@@ -208,4 +211,30 @@ fn no_date_is_no_time() {
     assert_eq!(bcd_time([0; 6]), None);
     assert_eq!(bcd_time([0x26, 0x13, 0x01, 0, 0, 0]), None);
     assert_eq!(bcd_time([0x2A, 0x01, 0x01, 0, 0, 0]), None);
+}
+
+/// The code that a 0x0102 shows, and its two answers.
+fn shown(frame: &str) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let mut replies = decode(frame).unwrap().replies;
+    match replies.pop() {
+        Some(Reply::ByCode { shown, right, wrong }) => (shown, right, wrong),
+        other => panic!("an answer by code, not {other:?}"),
+    }
+}
+
+#[test]
+fn a_code_is_all_of_the_body_or_since_2019_what_its_length_says() {
+    let (code, right, wrong) = shown("7E0102400C01003000068109024A3130303330303030363831857E");
+    assert_eq!(code, b"J10030000681");
+    assert!(print(&right).contains("0902010200") && print(&wrong).contains("0902010201"), "{}", print(&right));
+    let of_2019 = |body: &[u8]| {
+        let header = [&[1, 2, 0x40, body.len() as u8, 1], &[0; 9][..], &[7, 0, 9]].concat();
+        let bytes = [&header, body].concat();
+        shown(&print(&[&bytes[..], &[xor(&bytes)]].concat())).0
+    };
+    let rest = [b'8'; 35];
+    assert_eq!(of_2019(&[&[4], &b"C0DE"[..], &rest].concat()), b"C0DE");
+    assert_eq!(of_2019(&[&[6], &b"C0DE\0\0"[..], &rest].concat()), b"C0DE", "filled up with zeros");
+    assert_eq!(of_2019(b"C0DE"), b"C0DE", "0x43 is no length here");
+    assert_eq!(of_2019(&[0; 36]), b"");
 }
