@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use journal::Entry;
-use model::{DeviceId, Position, Press, Timestamp, UnitName, limits};
+use model::{DeviceId, Handling, Position, Press, PrincipalName, Step, Timestamp, UnitName, limits};
 use parking_lot::Mutex;
 
 use crate::pending::Pending;
@@ -28,11 +28,14 @@ pub struct Emergency {
     pub is_delayed: bool,
     /// The device's last fix and when that was true.
     pub place: Option<(Position, Timestamp)>,
+    /// Who has seen it first, and when.
+    pub seen: Option<(PrincipalName, Timestamp)>,
 }
 
 impl Emergency {
     fn of(number: u64, press: Press) -> Self {
         Self {
+            seen: None,
             number,
             device: press.device,
             unit: None,
@@ -49,6 +52,10 @@ impl Emergency {
 #[derive(Debug, Default)]
 pub struct Emergencies {
     active: Mutex<BTreeMap<DeviceId, Active>>,
+    /// Devices whose emergency was cleared while the button was still down, by when it was last heard so.
+    cleared: Mutex<BTreeMap<DeviceId, Timestamp>>,
+    /// How many these are.
+    held: AtomicUsize,
     count: AtomicUsize,
     numbers: AtomicU64,
     overflowed: AtomicU64,
@@ -72,7 +79,10 @@ impl Emergencies {
     pub(crate) fn of(state: &State) -> Self {
         let all: BTreeMap<_, _> = state
             .ringing()
-            .map(|ringing| Emergency::of(ringing.number, ringing.press.clone()))
+            .map(|ringing| Emergency {
+                seen: ringing.seen.clone(),
+                ..Emergency::of(ringing.number, ringing.press.clone())
+            })
             .map(|emergency| (emergency.device.clone(), Active::of(emergency)))
             .collect();
         Self {
@@ -80,6 +90,8 @@ impl Emergencies {
             active: Mutex::new(all),
             numbers: AtomicU64::new(state.last_press()),
             overflowed: AtomicU64::default(),
+            cleared: Mutex::default(),
+            held: AtomicUsize::default(),
         }
     }
 
@@ -88,6 +100,9 @@ impl Emergencies {
         let mut active = self.active.lock();
         if let Some(known) = active.get_mut(&press.device) {
             known.emergency.repeated_at = known.emergency.repeated_at.max(press.received_at);
+            return false;
+        }
+        if self.is_still_down(&press) {
             return false;
         }
         if active.len() >= limits::EMERGENCIES_MAX {
@@ -100,6 +115,60 @@ impl Emergencies {
         active.insert(press.device.clone(), Active::of(Emergency::of(number, press)));
         self.count.store(active.len(), Ordering::Release);
         true
+    }
+
+    /// Whether a press is one that was cleared already: the button was never heard released since, and is heard again and again.
+    fn is_still_down(&self, press: &Press) -> bool {
+        if press.is_delayed || self.held.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        let mut cleared = self.cleared.lock();
+        let Some(heard) = cleared.get_mut(&press.device) else { return false };
+        let quiet_ms = limits::EMERGENCY_RELEASE_AFTER.as_millis() as i64;
+        if press.received_at.ms_since(*heard) <= quiet_ms {
+            *heard = press.received_at.max(*heard);
+            return true;
+        }
+        cleared.remove(&press.device);
+        self.held.store(cleared.len(), Ordering::Release);
+        false
+    }
+
+    /// Whether some button may still be down though its emergency was cleared.
+    pub(crate) fn has_held(&self) -> bool {
+        self.held.load(Ordering::Relaxed) > 0
+    }
+
+    /// A device reported with its button up: the next press is a new one.
+    pub(crate) fn release(&self, device: &DeviceId) {
+        let mut cleared = self.cleared.lock();
+        cleared.remove(device);
+        self.held.store(cleared.len(), Ordering::Release);
+    }
+
+    /// Notes what a person did about an emergency, on its way to the journal; gives the emergency as it is then, `None` when none
+    /// of that number rings.
+    pub(crate) fn handle(&self, handling: Handling, pending: &Pending) -> Option<Emergency> {
+        let mut active = self.active.lock();
+        let device = active.values().find(|active| active.emergency.number == handling.number);
+        let device = device.map(|active| active.emergency.device.clone())?;
+        let handled = match &handling.step {
+            Step::Seen => {
+                let emergency = &mut active.get_mut(&device)?.emergency;
+                emergency.seen.get_or_insert_with(|| (handling.by.clone(), handling.at));
+                emergency.clone()
+            }
+            Step::Cleared { .. } => {
+                let emergency = active.remove(&device)?.emergency;
+                self.count.store(active.len(), Ordering::Release);
+                let mut cleared = self.cleared.lock();
+                cleared.insert(device, emergency.repeated_at);
+                self.held.store(cleared.len(), Ordering::Release);
+                emergency
+            }
+        };
+        pending.push(Entry::Handle(handling));
+        Some(handled)
     }
 
     /// Gives the device's emergency, if there is one, its newest fix, unless it has one of a newer number of the device.

@@ -33,7 +33,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use journal::{LocalLog, Log, Sequence, Status};
-use model::{Binding, Clock, DeviceId, Disk, Heard, Press, Shards, Unit, UnitHandle, UnitName};
+use model::{Binding, Clock, DeviceId, Disk, Handling, Heard, Press, Shards, Unit, UnitHandle, UnitName};
 use parking_lot::Mutex;
 use roster::Taken;
 use settle::Settler;
@@ -325,6 +325,14 @@ impl Engine {
             // Any shard may have the device.
             self.queues.iter().for_each(wake);
         }
+    }
+
+    /// A person has seen an emergency, or cleared it: seen at once by all who look, and stored when a batch that is submitted
+    /// afterwards is settled. Gives the emergency as it is then; `None` when none of that number rings.
+    pub fn handle(&self, handling: Handling) -> Option<Emergency> {
+        let handled = self.live.emergencies.handle(handling, &self.live.pending)?;
+        self.queues.iter().for_each(wake);
+        Some(handled)
     }
 
     /// Lets the writer that has `unit` look at what is pending.

@@ -92,7 +92,7 @@ impl Order<'_> {
                 Entry::Enrol(enrolment) => self.stored[shards.of(enrolment.handle)].push(entry),
                 Entry::Retire(unit) => self.stored[shards.of(*unit)].push(entry),
                 Entry::Heard(heard) => self.stored[shards.of(heard.binding.unit)].push(entry),
-                Entry::Press { .. } | Entry::Lost => {
+                Entry::Press { .. } | Entry::Handle(_) | Entry::Lost => {
                     self.pending.waiting.lock().lent += shards.count() - 1;
                     self.stored.iter_mut().for_each(|stored| stored.push(entry.clone()));
                 }

@@ -6,8 +6,8 @@ use index::{Change, Fix, Slot, Source};
 use journal::codec::{Decoder, Encoder};
 use journal::{Enrolment, Entry, Malformed};
 use model::{
-    Binding, DeviceHandle, DeviceId, Flags, Heard, Position, PositionReport, Press, Timestamp, Unit, UnitHandle,
-    UnitKind, What,
+    Binding, DeviceHandle, DeviceId, Flags, Handling, Heard, Position, PositionReport, Press, PrincipalName, Step,
+    Timestamp, Unit, UnitHandle, UnitKind, What,
 };
 
 use crate::fusion::{Sources, Verdict, judge};
@@ -90,6 +90,8 @@ pub(crate) struct Ringing {
     pub(crate) number: u64,
     /// `place` follows the device.
     pub(crate) press: Press,
+    /// Who has seen it first, and when.
+    pub(crate) seen: Option<(PrincipalName, Timestamp)>,
     placed_by: PlacedBy,
 }
 
@@ -158,6 +160,10 @@ impl State {
                 Effect::default()
             }
             Entry::Press { number, press } => self.press(*number, press),
+            Entry::Handle(handling) => {
+                self.handle(handling);
+                Effect::default()
+            }
             Entry::Lost => Effect::default(),
         }
     }
@@ -283,8 +289,20 @@ impl State {
         let place = [press.place, before].into_iter().flatten().max_by_key(|(_, time)| *time);
         let press = Press { place, ..press.clone() };
         let located = Some(Located { device: press.device.clone(), place, by: placed_by });
-        self.presses.insert(press.device.clone(), Ringing { number, press, placed_by });
+        self.presses.insert(press.device.clone(), Ringing { number, press, seen: None, placed_by });
         Effect { located, ..Effect::default() }
+    }
+
+    /// A person has seen an emergency, or cleared it; one that is over stays so.
+    fn handle(&mut self, handling: &Handling) {
+        let Some(ringing) = self.presses.values_mut().find(|ringing| ringing.number == handling.number) else { return };
+        match &handling.step {
+            Step::Seen => drop(ringing.seen.get_or_insert_with(|| (handling.by.clone(), handling.at))),
+            Step::Cleared { .. } => {
+                let device = ringing.press.device.clone();
+                self.presses.remove(&device);
+            }
+        }
     }
 
     fn heard(&mut self, heard: &Heard) -> Effect {
@@ -415,9 +433,13 @@ impl State {
         }
         to.varint(self.last_press);
         to.varint(self.presses.len() as u64);
-        for Ringing { number, press, .. } in self.presses.values() {
+        for Ringing { number, press, seen, .. } in self.presses.values() {
             to.varint(*number);
             journal::lay_press(&mut to, press);
+            to.option(seen.as_ref(), |to, (by, at)| {
+                to.text(by.as_str());
+                to.time(*at);
+            });
         }
         to.into_bytes()
     }
@@ -450,13 +472,20 @@ impl State {
         state.last_press = from.varint("last press")?;
         for _ in 0..from.number("presses")? {
             let (number, press) = (from.varint("number")?, journal::read_press(&mut from)?);
-            state.presses.insert(press.device.clone(), Ringing { number, press, placed_by: PlacedBy::Press });
+            let seen = if layout >= 2 { from.option("seen", read_seen)? } else { None };
+            let ringing = Ringing { number, press, seen, placed_by: PlacedBy::Press };
+            state.presses.insert(ringing.press.device.clone(), ringing);
         }
         if from.left() == 0 { Ok(state) } else { Err(Malformed { field: "end of the state" }) }
     }
 }
 
 const _: () = assert!(size_of::<UnitState>() == 128 && size_of::<Device>() == 64);
+
+fn read_seen(from: &mut Decoder<'_>) -> Result<(PrincipalName, Timestamp), Malformed> {
+    let by = PrincipalName::new(from.text("seen by")?).map_err(|_| Malformed { field: "seen by" })?;
+    Ok((by, from.time("seen at")?))
+}
 
 impl UnitState {
     /// Takes the newest place of a device beside `current`, where there are several; whether the unit is split then.

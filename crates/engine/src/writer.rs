@@ -284,6 +284,7 @@ impl Writer {
             self.placed_by[at] = sequence;
         }
         self.tell(&effect, entry, sequence);
+        self.release(entry);
         match (effect.outcome, entry) {
             (Some(outcome), _) => self.tally.outcome(outcome),
             (None, Entry::Heard(_)) => self.tally.contact(),
@@ -314,6 +315,18 @@ impl Writer {
             }
             (_, _, Entry::Retire(unit)) => feed.gone(*unit),
             _ => {}
+        }
+    }
+
+    /// A report with the button up, of a device that may have had it down.
+    #[inline]
+    fn release(&self, entry: &Entry) {
+        let Entry::Heard(Heard { binding, what: What::Report(report), .. }) = entry else { return };
+        if self.live.emergencies.has_held()
+            && !report.flags.contains(Flags::EMERGENCY)
+            && let Some(device) = self.live.roster.device(binding.device)
+        {
+            self.live.emergencies.release(&device);
         }
     }
 

@@ -179,7 +179,8 @@ impl ZoneIndex {
                 let depth_m = self.depth_m(near, square, &ruler);
                 let over_m = if is_settled { -depth_m } else { depth_m };
                 if over_m > known.margin_m {
-                    let is_far = over_m >= known.far_m;
+                    // Edges that are not near the square may be nearer than the far margin.
+                    let is_far = over_m >= known.far_m && self.is_far(known.zone, place);
                     beyond.push(Beyond { zone: known.zone, is_inside: !is_settled, is_far });
                 }
                 least_m = least_m.min(known.margin_m - over_m);

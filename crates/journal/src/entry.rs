@@ -1,5 +1,6 @@
 use model::{
-    Binding, DeviceHandle, DeviceId, Heard, PositionReport, Press, TimeBasis, Timestamp, Unit, UnitHandle, What,
+    Binding, DeviceHandle, DeviceId, Handling, Heard, PositionReport, Press, PrincipalName, Step, TimeBasis, Timestamp,
+    Unit, UnitHandle, What,
 };
 
 use crate::codec::{Decoder, Encoder, Malformed};
@@ -20,6 +21,8 @@ pub enum Entry {
         /// What was heard.
         press: Press,
     },
+    /// A person has seen an emergency, or cleared it.
+    Handle(Handling),
     /// It was damaged, and `muster journal repair` took it out.
     Lost,
 }
@@ -41,6 +44,7 @@ const ENROL: u8 = 3;
 const RETIRE: u8 = 4;
 const PRESS: u8 = 5;
 const LOST: u8 = 6;
+const HANDLE: u8 = 7;
 /// Reports have the high bit; the others say what the report has.
 const REPORT: u8 = 0x80;
 const VALID: u8 = 1;
@@ -75,6 +79,10 @@ impl Entry {
             Self::Heard(_) => HEARD_BYTES_MAX,
             Self::Retire(_) | Self::Lost => 16,
             Self::Press { .. } => 64 + NAME_FIELD_BYTES_MAX,
+            Self::Handle(handling) => {
+                let reason = if let Step::Cleared { reason } = &handling.step { reason.len() } else { 0 };
+                64 + NAME_FIELD_BYTES_MAX + reason
+            }
             Self::Enrol(enrolment) => {
                 let words = enrolment.unit.capabilities.iter().map(|word| word.len() + WORD_FIELD_BYTES).sum();
                 enrolment_bytes_max(enrolment.devices.len(), words)
@@ -100,6 +108,10 @@ impl Entry {
                 to.varint(u64::from(unit.0));
             }
             Self::Lost => to.byte(LOST),
+            Self::Handle(handling) => {
+                to.byte(HANDLE);
+                lay_handling(to, handling);
+            }
             Self::Press { number, press } => {
                 to.byte(PRESS);
                 to.varint(*number);
@@ -123,6 +135,7 @@ impl Entry {
             RETIRE => Ok(Self::Retire(UnitHandle(from.number("unit")?))),
             PRESS => Ok(Self::Press { number: from.varint("number")?, press: read_press(from)? }),
             LOST => Ok(Self::Lost),
+            HANDLE => read_handling(from).map(Self::Handle),
             _ => Err(Malformed { field: "kind" }),
         }
     }
@@ -218,6 +231,34 @@ fn read_enrolment(from: &mut Decoder<'_>) -> Result<Enrolment, Malformed> {
     Ok(Enrolment { handle, unit, devices })
 }
 
+const SEEN: u8 = 0;
+const CLEARED: u8 = 1;
+
+fn lay_handling(to: &mut Encoder, handling: &Handling) {
+    to.varint(handling.number);
+    to.text(handling.by.as_str());
+    to.time(handling.at);
+    match &handling.step {
+        Step::Seen => to.byte(SEEN),
+        Step::Cleared { reason } => {
+            to.byte(CLEARED);
+            to.text(reason);
+        }
+    }
+}
+
+fn read_handling(from: &mut Decoder<'_>) -> Result<Handling, Malformed> {
+    let number = from.varint("number")?;
+    let by = PrincipalName::new(from.text("by")?).map_err(|_| Malformed { field: "by" })?;
+    let at = from.time("at")?;
+    let step = match from.byte("step")? {
+        SEEN => Step::Seen,
+        CLEARED => Step::Cleared { reason: from.text("reason")?.to_owned() },
+        _ => return Err(Malformed { field: "step" }),
+    };
+    Ok(Handling { number, by, at, step })
+}
+
 /// Lays a press, in a record or a snapshot.
 pub fn lay_press(to: &mut Encoder, press: &Press) {
     to.text(press.device.as_str());
@@ -242,4 +283,29 @@ pub fn read_press(from: &mut Decoder<'_>) -> Result<Press, Malformed> {
         is_delayed: from.truth("is_delayed")?,
         place: from.option("place", |from| Ok((from.position()?, from.time("place time")?)))?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The golden journals are older than this kind: its bytes are told here, once and for all.
+    #[test]
+    fn what_a_person_did_about_an_emergency_has_these_bytes() {
+        let by = PrincipalName::new("desk").expect("it is a name");
+        let at = Timestamp::from_unix_ms(64).expect("it is a time");
+        let seen = Entry::Handle(Handling { number: 300, by: by.clone(), at, step: Step::Seen });
+        let cleared = Step::Cleared { reason: "ok".to_owned() };
+        let cleared = Entry::Handle(Handling { number: 1, by, at, step: cleared });
+        let expected: [(&Entry, &[u8]); 2] =
+            [(&seen, b"\x07\xac\x02\x04desk\x80\x01\x00"), (&cleared, b"\x07\x01\x04desk\x80\x01\x01\x02ok")];
+        for (entry, bytes) in expected {
+            let mut to = Encoder::default();
+            entry.lay(&mut to, &mut 0);
+            assert_eq!(to.bytes(), bytes);
+            let mut from = Decoder::over(bytes);
+            assert_eq!((Entry::read(&mut from, &mut 0).as_ref(), from.left()), (Ok(entry), 0));
+        }
+        assert!(Entry::read(&mut Decoder::over(b"\x07\x01\x04desk\x80\x01\x02"), &mut 0).is_err(), "no such step");
+    }
 }

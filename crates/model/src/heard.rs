@@ -1,4 +1,4 @@
-use crate::{DeviceHandle, DeviceId, Position, PositionReport, Timestamp, UnitHandle};
+use crate::{DeviceHandle, DeviceId, Position, PositionReport, PrincipalName, Timestamp, UnitHandle};
 
 /// Which unit a device belongs to, as dense numbers. A session keeps it, so that no report pays a look-up by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,4 +44,29 @@ pub struct Press {
     pub is_delayed: bool,
     /// The place in the same frame, if it had a valid one, and when that was true.
     pub place: Option<(Position, Timestamp)>,
+}
+
+/// What a person did about an emergency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Handling {
+    /// The number under which it rings.
+    pub number: u64,
+    /// Who did it.
+    pub by: PrincipalName,
+    /// When.
+    pub at: Timestamp,
+    /// What it was.
+    pub step: Step,
+}
+
+/// The steps of an emergency after it was raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Somebody has seen it, and it rings on.
+    Seen,
+    /// It is over.
+    Cleared {
+        /// Why, in words.
+        reason: String,
+    },
 }

@@ -27,7 +27,7 @@ pub use disk::{Disk, DiskFile};
 pub use event::{Event, EventKind};
 pub use gateway::GatewayChange;
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle, ZoneHandle};
-pub use heard::{Binding, Heard, Press, What};
+pub use heard::{Binding, Handling, Heard, Press, Step, What};
 pub use hours::{Hours, HoursError, hold as hours_hold};
 pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName, UnitName, ZoneName};
 pub use organisation::{Command, Organisation, Rings};

@@ -261,3 +261,5 @@ pub const WATCH_BEHIND_MAX: u64 = 4_000_000;
 pub const STRENGTH_GRACE: Duration = Duration::from_secs(20);
 /// Listeners to events at once, over SSE and gRPC together.
 pub const LISTENERS_MAX: usize = 16_384;
+/// A button that was cleared and is heard pressed again after so long a silence is a new emergency.
+pub const EMERGENCY_RELEASE_AFTER: Duration = Duration::from_secs(600);

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use comfy_table::{CellAlignment, Table, presets};
 use engine::State;
 use journal::{Entry, FileReport, FolderDisk, Sequence};
-use model::{Binding, Clock, Disk, Heard, Press, What};
+use model::{Binding, Clock, Disk, Heard, Press, Step, What};
 use serde_json::{Value, json};
 use server::SystemClock;
 
@@ -131,6 +131,13 @@ fn line(sequence: Sequence, entry: &Entry, names: &State) -> Value {
         }),
         Entry::Retire(unit) => json!({"kind": "retire", "unit": names.unit(*unit).map(|unit| unit.name.as_str())}),
         Entry::Press { number, press } => press_line(*number, press),
+        Entry::Handle(handling) => json!({
+            "kind": match &handling.step { Step::Seen => "seen", Step::Cleared { .. } => "cleared" },
+            "emergency": handling.number,
+            "by": handling.by.as_str(),
+            "time": handling.at.to_string(),
+            "reason": match &handling.step { Step::Seen => None, Step::Cleared { reason } => Some(reason) },
+        }),
         Entry::Lost => json!({"kind": "lost"}),
     };
     line["sequence"] = sequence.0.into();

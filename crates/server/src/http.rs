@@ -64,6 +64,8 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(units::read, units::write, units::delete))
         .routes(routes!(reports::take))
         .routes(routes!(emergencies::list))
+        .routes(routes!(emergencies::seen))
+        .routes(routes!(emergencies::cleared))
         .routes(routes!(events::listen))
         .routes(routes!(events::listeners))
         .routes(routes!(glass::smash, glass::list))

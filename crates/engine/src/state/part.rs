@@ -111,7 +111,7 @@ impl Part {
             Entry::Heard(heard) => state.heard(&numbers.heard(heard)),
             Entry::Enrol(enrolment) => state.apply(&Entry::Enrol(numbers.enrolment(enrolment))),
             Entry::Retire(unit) => state.apply(&Entry::Retire(numbers.shards.within(*unit))),
-            Entry::Press { .. } | Entry::Lost => state.apply(entry),
+            Entry::Press { .. } | Entry::Handle(_) | Entry::Lost => state.apply(entry),
         };
         if let Some(change) = &mut effect.change {
             numbers.name_source(change);
@@ -131,7 +131,7 @@ impl Part {
             Entry::Heard(heard) => shards.of(heard.binding.unit) == shard,
             Entry::Enrol(enrolment) => shards.of(enrolment.handle) == shard,
             Entry::Retire(unit) => shards.of(*unit) == shard,
-            Entry::Press { .. } | Entry::Lost => true,
+            Entry::Press { .. } | Entry::Handle(_) | Entry::Lost => true,
         };
         let (mut own, mut some) = (batch.iter().filter(is_own), Vec::with_capacity(AHEAD));
         loop {

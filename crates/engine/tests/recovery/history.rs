@@ -3,8 +3,8 @@
 use engine::State;
 use journal::{Enrolment, Entry};
 use model::{
-    Binding, DeviceHandle, DeviceId, Flags, Heard, Position, PositionReport, Press, TimeBasis, Timestamp, Unit,
-    UnitHandle, UnitKind, UnitName, What,
+    Binding, DeviceHandle, DeviceId, Flags, Handling, Heard, Position, PositionReport, Press, PrincipalName, Step,
+    TimeBasis, Timestamp, Unit, UnitHandle, UnitKind, UnitName, What,
 };
 use testkit::{Seeded, Shape};
 
@@ -52,6 +52,7 @@ impl History {
             _ if is_small => self.enrolment(),
             0 if self.units.len() < 5_000 => self.enrolment(),
             1 => Entry::Retire(UnitHandle((self.random.next() % self.units.len() as u64) as u32)),
+            2 if self.random.next().is_multiple_of(2) => self.handling(),
             2 => self.press(),
             3 => Entry::Lost,
             4 => self.change(),
@@ -96,6 +97,14 @@ impl History {
         let press =
             Press { device, pressed_at: None, received_at: at(self.now_ms), is_delayed: place.is_none(), place };
         Entry::Press { number: self.presses, press }
+    }
+
+    fn handling(&mut self) -> Entry {
+        let number = 1 + self.random.next() % self.presses.max(1);
+        let reason = "false alarm".to_owned();
+        let step = if self.random.next().is_multiple_of(3) { Step::Seen } else { Step::Cleared { reason } };
+        let by = PrincipalName::new("desk-1").expect("it is a name");
+        Entry::Handle(Handling { number, by, at: at(self.now_ms), step })
     }
 
     fn device(&mut self) -> usize {

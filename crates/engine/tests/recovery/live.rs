@@ -102,6 +102,7 @@ async fn drive(engine: &Engine, entries: &[Entry]) -> Result<(), String> {
                 engine.retire(&UnitName::new(&format!("unit-{}", unit.0)).map_err(text)?);
             }
             Entry::Press { press, .. } => engine.ring(press.clone()),
+            Entry::Handle(handling) => drop(engine.handle(handling.clone())),
             Entry::Lost => {
                 let some = std::mem::take(&mut batch);
                 last = Some(engine.submit(some).await.map_err(text)?);

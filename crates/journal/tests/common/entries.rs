@@ -2,8 +2,9 @@
 
 use journal::{Enrolment, Entry};
 use model::{
-    AccuracyBasis, Altitude, AltitudeRef, Binding, DeviceHandle, DeviceId, Flags, Heard, OrganisationName, Position,
-    PositionReport, Press, Status, TimeBasis, Timestamp, Unit, UnitHandle, UnitKind, UnitName, What,
+    AccuracyBasis, Altitude, AltitudeRef, Binding, DeviceHandle, DeviceId, Flags, Handling, Heard, OrganisationName,
+    Position, PositionReport, Press, PrincipalName, Status, Step, TimeBasis, Timestamp, Unit, UnitHandle, UnitKind,
+    UnitName, What,
 };
 use testkit::{Seeded, Shape};
 
@@ -19,7 +20,8 @@ fn entry(random: &mut Seeded) -> Entry {
         }
         1 => Entry::Retire(UnitHandle(number(random))),
         2 => Entry::Press { number: random.next() >> (random.next() % 64), press: press(random) },
-        3 => Entry::Lost,
+        3 if random.next() % 2 == 0 => Entry::Lost,
+        3 => Entry::Handle(handling(random)),
         4 => heard(random, What::Contact),
         5 => heard(random, What::LogOut),
         _ => {
@@ -27,6 +29,13 @@ fn entry(random: &mut Seeded) -> Entry {
             heard(random, What::Report(report))
         }
     }
+}
+
+fn handling(random: &mut Seeded) -> Handling {
+    let reason = "x".repeat((random.next() % 1_025) as usize);
+    let step = if random.next() % 2 == 0 { Step::Seen } else { Step::Cleared { reason } };
+    let by = PrincipalName::new("desk-1").expect("it is a name");
+    Handling { number: random.next() >> (random.next() % 64), by, at: time(random), step }
 }
 
 fn heard(random: &mut Seeded, what: What) -> Entry {

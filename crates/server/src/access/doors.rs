@@ -106,6 +106,18 @@ impl Service {
         self.note(principal, "break_glass", String::new(), Outcome::Ok, reason.to_owned()).await
     }
 
+    /// Puts into the audit what is about to be done about an emergency, and why.
+    pub(crate) async fn handled(
+        &self,
+        asker: &Asker,
+        action: &'static str,
+        emergency: &str,
+        reason: Option<&str>,
+    ) -> Result<(), NotAudited> {
+        let (principal, detail) = (Some((*asker.principal).clone()), reason.unwrap_or_default().to_owned());
+        self.note(principal, action, emergency.to_owned(), Outcome::Ok, detail).await
+    }
+
     /// Opens a session for the token of these headers. Each try is in the audit.
     pub(crate) async fn open_session(&self, headers: &HeaderMap) -> Result<Opened, Problem> {
         // A certificate opens none: the session would outlive its connection.

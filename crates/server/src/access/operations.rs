@@ -30,6 +30,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("GET", "/v1/units", Action::Look),
     ("GET", "/v1/units/{unit}", Action::Look),
     ("GET", "/v1/emergencies", Action::Look),
+    ("POST", "/v1/emergencies/{emergency}/seen", Action::Direct),
+    ("POST", "/v1/emergencies/{emergency}/cleared", Action::Direct),
     ("GET", "/v1/events", Action::Look),
     ("GET", "/v1/events/listeners", Action::Operate),
     ("GET", "/v1/organisations", Action::Look),

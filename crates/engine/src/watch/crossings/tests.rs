@@ -172,3 +172,13 @@ fn what_a_new_zone_was_judged_by_is_not_judged_again_by_what_is_older() {
     crossings.moved(&set, &Placed { sequence: Sequence(11), ..old }, &mut crossed);
     assert_eq!(crossed.len(), 1);
 }
+
+/// A place 99 m inside was taken for one that is 100 m inside: the edges that are near its square of the index are not all there are.
+#[test]
+fn a_place_just_short_of_far_is_not_far() {
+    let set = set_of(city());
+    let here = place(22.806_148_1, 108.313_297_2);
+    let mut crossed = Vec::new();
+    Crossings::default().moved(&set, &placed(here, 0), &mut crossed);
+    assert!(crossed.iter().all(|one| one.zone != ZoneHandle(0)), "{crossed:?}");
+}

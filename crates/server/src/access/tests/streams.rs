@@ -56,3 +56,40 @@ async fn a_listener_hears_nothing_more_once_its_token_is_revoked() {
     assert!(last.starts_with("event: end"), "{last}");
     scene.server.stop().await;
 }
+
+/// Whoever sees an emergency may say so; it is ended by whoever commands the unit. Both are events, and in the audit.
+#[tokio::test]
+async fn an_emergency_is_seen_and_cleared_by_those_who_may() {
+    let scene = Scene::new().await;
+    let ring = |name: &str| {
+        let device = model::DeviceId::of("muster", name).unwrap();
+        let place = Some((model::Position::from_degrees(22.817, 108.366).unwrap(), scene.now()));
+        let press = model::Press { device, pressed_at: None, received_at: scene.now(), is_delayed: false, place };
+        scene.server.service().engine.ring(press);
+    };
+    [OURS, THEIRS, "nobody"].into_iter().for_each(ring);
+    let east = scene.token(Caller::East(Role::Dispatcher));
+    let post = async |path: &str, body: &str| {
+        scene.ask(request("POST", &format!("/v1/emergencies/{path}"), east.as_deref(), body.to_owned())).await
+    };
+    assert_eq!(post("1/seen", "").await.0, 200);
+    let (status, _, answer) = post("1/cleared", r#"{"reason":"false alarm"}"#).await;
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains(r#""seen_by":"e-dispatcher""#), "{answer}");
+    assert_eq!(post("1/cleared", r#"{"reason":"again"}"#).await.0, 404);
+    assert_eq!(post("3/cleared", r#"{"reason":" "}"#).await.0, 400);
+    assert_eq!(post("3/cleared", r#"{"reason":"a test"}"#).await.0, 200, "nobody's device is anybody's");
+    // Theirs is beyond our ground: it answers like one that is not there.
+    let (hidden, unknown) = (post("2/seen", "").await, post("9/seen", "").await);
+    assert_eq!((hidden.0.as_u16(), hidden.2.replace('2', "?")), (404, unknown.2.replace(['9', '2'], "?")));
+    let service = scene.server.service();
+    service.engine.watch().unwrap().last().wait_for(|last| *last >= 10).await.unwrap();
+    let (_, _, said) = scene.ask(request("GET", "/v1/events?after=4", east.as_deref(), "")).await;
+    let count = |kind: &str| said.matches(&format!("event: {kind}\n")).count();
+    assert_eq!([count("emergency_raised"), count("emergency_seen"), count("emergency_cleared")], [2, 1, 2], "{said}");
+    assert!(!said.contains(THEIRS), "{said}");
+    let rows = service.store.query_audit(&Filter::default(), None, 1_000).unwrap().rows;
+    let done: Vec<_> = rows.iter().filter(|row| row.action.starts_with("emergency.")).map(|row| &row.action).collect();
+    assert_eq!(done.len(), 3, "{done:?}");
+    scene.server.stop().await;
+}
