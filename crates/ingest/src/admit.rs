@@ -6,7 +6,7 @@ use wire::{Decoded, Reply, proto};
 
 use crate::codes::{Codes, Distrust};
 use crate::gateways::Through;
-use crate::{Allowed, Counters, Intake, NotSettled, Setting};
+use crate::{Allowed, Counters, DeviceRates, Intake, NotSettled, Setting};
 
 /// Decides who may say something: device -> unit, refused by value, each refusal counted.
 /// One per session, since it remembers whom it looked up last.
@@ -17,6 +17,7 @@ pub struct Admitter<I> {
     protocol: &'static str,
     through: Through,
     codes: Codes,
+    rates: Option<Arc<DeviceRates>>,
     last: Option<(DeviceId, Bound)>,
     /// By the number that the session gave a device.
     numbered: Vec<Option<Bound>>,
@@ -110,6 +111,7 @@ impl<I: Intake> Admitter<I> {
             protocol,
             through: Through::new(Arc::clone(&setting.gateways)),
             codes: Codes::needed(setting.allowed.needs_codes()),
+            rates: setting.rates.clone(),
             last: None,
             numbered: Vec::new(),
         }
@@ -213,6 +215,9 @@ impl<I: Intake> Admitter<I> {
                 None => device().ok_or(Stranger::Nameless).and_then(|device| self.resolve(device)),
             };
             match binding {
+                Ok(binding) if !self.has_room(binding, report.flags, received) => {
+                    self.refuse(admission, *place, "rate", "the device sends more than it may".to_owned());
+                }
                 Ok(binding) => admission.heard.push(Heard { binding, received, what: What::Report(*report) }),
                 Err(stranger) => {
                     let (reason, detail) = stranger.words(device());
@@ -221,6 +226,11 @@ impl<I: Intake> Admitter<I> {
             }
         }
         admission.reports += admission.heard.len() - taken_before;
+    }
+
+    fn has_room(&self, binding: Binding, flags: Flags, received: Timestamp) -> bool {
+        let rates = self.rates.as_ref();
+        rates.is_none_or(|rates| rates.has_room(binding.device, received, flags.contains(Flags::BACKLOG)))
     }
 
     /// Rings for each button of a frame, with the first place that its device sent with the button pressed.

@@ -13,6 +13,7 @@ mod datagram;
 mod gaps;
 mod gateways;
 mod intake;
+mod rates;
 mod session;
 mod stream;
 
@@ -24,6 +25,7 @@ pub use datagram::listen_datagrams;
 pub use gaps::{Gaps, SenderGaps};
 pub use gateways::{GatewayView, Gateways, LostGateways};
 pub use intake::{Intake, NotSettled, QueueFull};
+pub use rates::DeviceRates;
 pub use session::Session;
 pub use stream::{Incoming, listen_stream};
 
@@ -46,6 +48,8 @@ pub struct Setting<I> {
     pub clock: Arc<dyn Clock>,
     /// The limits of a session.
     pub limits: SessionLimits,
+    /// How many fixes each device may bring; `None`: as many as it likes.
+    pub rates: Option<Arc<DeviceRates>>,
     /// Who may speak at this listener.
     pub allowed: Arc<Allowed>,
 }
@@ -61,6 +65,7 @@ impl<I> Setting<I> {
             counters: Arc::default(),
             gaps: Arc::default(),
             limits: SessionLimits::default(),
+            rates: None,
             allowed: Arc::default(),
         }
     }
@@ -75,6 +80,7 @@ impl<I> Clone for Setting<I> {
             gateways: Arc::clone(&self.gateways),
             clock: Arc::clone(&self.clock),
             limits: self.limits,
+            rates: self.rates.clone(),
             allowed: Arc::clone(&self.allowed),
         }
     }

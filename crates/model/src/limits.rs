@@ -60,6 +60,10 @@ pub const GATEWAY_INTERVALS_MAX: u32 = 8;
 pub const GATEWAY_SILENCE_MIN: Duration = Duration::from_secs(2);
 /// A gateway without a connection is lost after so long.
 pub const GATEWAY_AWAY_MAX: Duration = Duration::from_secs(1);
+/// Fixes a second that a device may bring, sustained, where it is limited.
+pub const DEVICE_FIXES_PER_S: u32 = 20;
+/// Fixes that it may bring at once.
+pub const DEVICE_FIXES_BURST: u32 = 200;
 /// Most networks in the allow-list of one listener.
 pub const LISTENER_NETWORKS_MAX: usize = 64;
 /// Most devices, or beginnings of their names, in the allow-list of one listener.

@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
     Keys for log-on: log_on (off, or required), border_strip_m (2000), jwt_jwks, jwt_issuer, jwt_audience.\n\
     Tables for devices: [[listener]] with protocol, transport, address, networks (as 10.0.0.0/8), devices (as jt808:139*), insecure;\n\
     beyond loopback a device format needs networks, and unknown devices are refused there, or insecure = true.\n\
+    device_rate (fixes a second of a device; 20 beyond loopback, else no limit), device_burst (200),\n\
     jt808_auth (checked, or off): whether a terminal must show the code that its registration gave it.\n\
     Keys for TLS: tls_certificate, tls_key, tls_client_ca, tls_client_crl, tls_client_names.\n\n\
     Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 pub(crate) mod listeners;
 
-pub use listeners::{Jt808Auth, Listen, ListenSetting, ListenTable, ListenerTable};
+pub use listeners::{DeviceRate, Jt808Auth, Listen, ListenSetting, ListenTable, ListenerTable};
 
 pub use crate::access::{JwtConfig, LogOnRule};
 pub use crate::contract::ContractConfig;
@@ -92,6 +92,8 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Whether JT/T 808 terminals must show the code of their registration. Default checked; key `jt808_auth`: `checked` or `off`.
     pub jt808_auth: Jt808Auth,
+    /// How many fixes a device may bring.
+    pub device_rate: DeviceRate,
     /// Make a unit of each unknown device. Default false; key `admit_unknown`.
     pub admit_unknown: bool,
     /// Bind beyond loopback without encryption and tokens. Default false; key `insecure`.
@@ -131,6 +133,7 @@ impl Default for Config {
             hosts: Vec::new(),
             listen: Vec::new(),
             jt808_auth: Jt808Auth::Checked,
+            device_rate: DeviceRate::default(),
             admit_unknown: false,
             insecure: false,
             units_file: None,
@@ -211,6 +214,10 @@ pub struct Settings {
     pub listener: Vec<ListenerTable>,
     /// See [`Config::jt808_auth`].
     pub jt808_auth: Option<String>,
+    /// See [`DeviceRate::per_s`].
+    pub device_rate: Option<u32>,
+    /// See [`DeviceRate::burst`].
+    pub device_burst: Option<u32>,
     /// See [`Config::admit_unknown`].
     pub admit_unknown: Option<bool>,
     /// See [`Config::insecure`].
@@ -305,6 +312,7 @@ impl Config {
             text.parse::<SocketAddr>().map_err(|_| wrong(key, origin, format!("{text:?} {advice}")))
         };
         self.journal.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
+        self.device_rate.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         self.tls.lay(&settings);
         self.jwt.lay(&settings);
         self.contract.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use engine::{Engine, Recovery, UnknownDevices};
-use ingest::{Allowed, Counters, Gateways, ListenAddress, SessionLimits, Setting};
+use ingest::{Allowed, Counters, DeviceRates, Gateways, ListenAddress, SessionLimits, Setting};
 use journal::Status;
 use model::{Clock, DeviceId, Disk, Unit};
 use store::events::Events;
@@ -72,6 +72,7 @@ impl Service {
     ) -> Self {
         let clock = Arc::clone(&outside.clock);
         let quarantine = Arc::new(Quarantine::default());
+        let is_limited = [Some(http), config.grpc].into_iter().flatten().any(|one| config.device_rate.holds_at(one));
         let intake = EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine), codes };
         let setting = Setting {
             intake: Arc::new(intake),
@@ -84,6 +85,7 @@ impl Service {
                 first_frame: Duration::from_millis(config.first_frame_ms),
                 idle: Duration::from_millis(config.idle_ms),
             },
+            rates: is_limited.then(|| Arc::clone(&outside.device_rates)),
             allowed: Arc::default(),
         };
         let figures = Arc::new(QueryFigures::default());
@@ -149,6 +151,7 @@ impl Service {
 struct Outside {
     clock: Arc<SystemClock>,
     counters: Arc<Counters>,
+    device_rates: Arc<DeviceRates>,
     tls: Option<Arc<Tls>>,
     provider: Option<Arc<Provider>>,
 }
@@ -281,7 +284,7 @@ impl Server {
             Jt808Auth::Off => None,
         };
         let (tls, provider) = (Tls::of(&config.tls)?, Provider::of(&config.jwt)?);
-        let outside = Outside { clock, counters, tls, provider };
+        let outside = Outside { clock, counters, device_rates: config.device_rate.account(), tls, provider };
         let store = Arc::new(store);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
@@ -466,6 +469,7 @@ fn local(socket: &TcpListener, asked: SocketAddr) -> SocketAddr {
 struct Bound {
     address: ListenAddress,
     allowed: Arc<Allowed>,
+    is_limited: bool,
     socket: Socket,
 }
 
@@ -490,13 +494,14 @@ impl Bound {
             Socket::Datagrams(socket) => socket.local_addr(),
         };
         address.address = bound.unwrap_or(asked);
-        Ok(Self { address, allowed, socket })
+        Ok(Self { address, allowed, is_limited: config.device_rate.holds_at(asked), socket })
     }
 
     /// Device formats know no encryption; ours does.
     fn serve(self, outside: &Outside, setting: Setting<EngineIntake>) -> JoinHandle<()> {
         let protocol = self.address.protocol;
-        let setting = Setting { allowed: self.allowed, ..setting };
+        let rates = self.is_limited.then(|| Arc::clone(&outside.device_rates));
+        let setting = Setting { allowed: self.allowed, rates, ..setting };
         match self.socket {
             Socket::Stream(socket) if protocol.name == Port::Muster.as_str() => {
                 tokio::spawn(ingest::listen_stream(outside.incoming(socket, Port::Muster), protocol, setting))

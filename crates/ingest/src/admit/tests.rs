@@ -312,3 +312,17 @@ fn where_codes_are_not_checked_any_is_right() {
     let mut terminals = Terminals::new(false, Allowed::default());
     assert_eq!((terminals.authenticate(1, "old"), terminals.report(1, 0)), (0, vec![]));
 }
+
+#[test]
+fn a_device_over_its_rate_is_refused_by_each_fix_and_rings_all_the_same() {
+    let roster = Arc::new(Roster::default());
+    roster.enrol("cot:a", 1);
+    roster.enrol("cot:b", 2);
+    let rates = Some(Arc::new(DeviceRates::new(20, 3)));
+    let mut gateway = Gateway::at(Setting { rates, ..Setting::of(roster, Arc::new(Never)) });
+    let admission = gateway.columns(&["cot:a", "cot:b"], &[0, 0, 0, 0, 1, 0], &[0, 0, 0, 0, 0, 2]);
+    assert_eq!(units(&admission), [1, 1, 1, 2]);
+    assert_eq!(refusals(&admission), [(3, "rate"), (5, "rate")]);
+    assert_eq!(gateway.admitter.counters.refused_so_far("muster", "rate"), 2);
+    assert_eq!(gateway.roster.presses.lock().unwrap().len(), 1);
+}

@@ -1,12 +1,14 @@
 //! Device listeners: how they are written, and what binds beyond loopback need.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ingest::{Allowed, ListenAddress};
+use ingest::{Allowed, DeviceRates, ListenAddress};
+use model::limits::{DEVICE_FIXES_BURST, DEVICE_FIXES_PER_S};
 use serde::Deserialize;
 use wire::Transport;
 
-use super::{Config, ConfigError, Origin, wrong};
+use super::{Config, ConfigError, Origin, Settings, wrong};
 
 /// A listener, who may speak there, and its own exception from the rule for binds.
 #[derive(Debug, Clone)]
@@ -43,6 +45,50 @@ impl Jt808Auth {
             "off" => Ok(Self::Off),
             _ => Err(format!("{word:?} is neither checked nor off")),
         }
+    }
+}
+
+/// How many fixes a device may bring; what is over it is refused, counted as `rate` and answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceRate {
+    /// Fixes a second, sustained; 0: no limit. Default 20 for listeners beyond loopback, and no limit on loopback. Key `device_rate`.
+    pub per_s: Option<u32>,
+    /// Fixes at once. Default 200; key `device_burst`. A fix of a backlog counts for a tenth.
+    pub burst: u32,
+}
+
+impl Default for DeviceRate {
+    fn default() -> Self {
+        Self { per_s: None, burst: DEVICE_FIXES_BURST }
+    }
+}
+
+impl DeviceRate {
+    pub(super) fn lay(&mut self, settings: &Settings) -> Result<(), (&'static str, String)> {
+        let within = |key, value: u32, low: u32, high: u32| {
+            if (low..=high).contains(&value) {
+                Ok(value)
+            } else {
+                Err((key, format!("{value} is not {low} to {high}")))
+            }
+        };
+        if let Some(per_s) = settings.device_rate {
+            self.per_s = Some(within("device_rate", per_s, 0, DeviceRates::PER_S_MAX)?);
+        }
+        if let Some(burst) = settings.device_burst {
+            self.burst = within("device_burst", burst, 1, DeviceRates::BURST_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// The account of all devices.
+    pub(crate) fn account(self) -> Arc<DeviceRates> {
+        Arc::new(DeviceRates::new(self.per_s.unwrap_or(DEVICE_FIXES_PER_S), self.burst))
+    }
+
+    /// Whether it counts at a listener on `address`.
+    pub(crate) fn holds_at(self, address: SocketAddr) -> bool {
+        self.per_s.map_or(!address.ip().is_loopback(), |per_s| per_s > 0)
     }
 }
 
@@ -201,6 +247,15 @@ mod tests {
         assert!(!needs(&format!("jt808_auth = \"off\"\n{beyond}")));
         assert!(!needs(&beyond.replace("jt808", "taip")), "it knows no codes");
         assert!(complaint(file("jt808_auth = \"on\"\n")).contains("neither checked nor off"));
+    }
+
+    #[test]
+    fn devices_are_limited_beyond_loopback_and_elsewhere_by_the_file() {
+        let holds = |text: &str, address: &str| file(text).unwrap().device_rate.holds_at(address.parse().unwrap());
+        assert!(holds("", "10.0.0.1:1") && !holds("", "127.0.0.1:1"));
+        assert!(holds("device_rate = 50\n", "127.0.0.1:1") && !holds("device_rate = 0\n", "10.0.0.1:1"));
+        assert!(complaint(file("device_rate = 1001\n")).contains("1001 is not 0 to 1000"));
+        assert!(complaint(file("device_burst = 0\n")).contains("`device_burst`"));
     }
 
     #[test]
