@@ -4,11 +4,12 @@ use anyhow::Context as _;
 use clap::Args;
 use journal::FolderDisk;
 use store::Store;
+use store::events::Events;
 
-/// Copy journal and store to an empty folder, also while a server writes them
+/// Copy journal, store and events to an empty folder, also while a server writes them
 #[derive(Args)]
 #[command(
-    after_help = "What was acknowledged before the backup began is in it, and the store with its audit as it was after that. Every byte \
+    after_help = "What was acknowledged before the backup began is in it, and the store with its audit, and the events, as they were after that. Every byte \
     of the journal is checked on the way; the file `manifest`, written last, makes it a backup. Whoever has it has the audit and the digests of \
     tokens.\n\nExample:  muster backup --data muster-data --to backup-2026-11-23"
 )]
@@ -37,7 +38,14 @@ impl Backup {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let to = FolderDisk::take(&self.to)?;
         let done = journal::backup_beside(&look_at(&self.data)?, &to, &mut |_| {
-            if Store::is_in(&self.data) { Ok(Store::open(&self.data)?.backup(&self.to)?) } else { Ok(Vec::new()) }
+            let mut names = Vec::new();
+            if Store::is_in(&self.data) {
+                names.extend(Store::open(&self.data)?.backup(&self.to)?);
+            }
+            if Events::is_in(&self.data) {
+                names.push(Events::open(&self.data)?.backup(&self.to)?);
+            }
+            Ok(names)
         })?;
         println!("{} files, {} bytes, up to sequence {}: {}", done.files, done.bytes, done.sequence, self.to.display());
         Ok(())

@@ -16,6 +16,8 @@ use crate::run::Service;
 
 /// How often the store is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often gateways are looked at: a silence is an event within three seconds.
+const LOOK_AT_GATEWAYS_EVERY: Duration = Duration::from_millis(250);
 
 /// How far the roster has followed the store.
 #[derive(Debug, Default)]
@@ -175,6 +177,24 @@ pub(crate) async fn follow(service: Arc<Service>) {
         tick.tick().await;
         if let Err(problem) = service.level_all().await {
             error!(problem = problem.detail(), "The store cannot be followed.");
+        }
+    }
+}
+
+/// Tells the watcher which gateways fell silent and which were heard again, until it is aborted.
+pub(crate) async fn follow_gateways(service: Arc<Service>) {
+    let Some(watch) = service.engine.watch() else { return };
+    let mut tick = tokio::time::interval(LOOK_AT_GATEWAYS_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for change in service.setting.gateways.changes() {
+            if change.is_lost {
+                warn!(gateway = change.gateway, units = change.units.len(), "A gateway is silent.");
+                watch.gateway_lost(&change.gateway, change.units);
+            } else {
+                watch.gateway_found(&change.gateway);
+            }
         }
     }
 }

@@ -74,34 +74,58 @@ impl Collector for EngineCollector {
             let counter = ConstCounter::new(value);
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
-        let gauges = [
-            ("units", "Units on the map", live.roster().len()),
-            ("units_located", "Units with a place", live.located()),
-            ("shards", "Shards of live state, each with a writer of its own", self.0.shards().count()),
-            ("emergencies_active", "Emergencies that nobody cleared", live.emergencies().count()),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value as i64);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        lay(
+            &mut encoder,
+            &[
+                ("units", "Units on the map", count(live.roster().len())),
+                ("units_located", "Units with a place", count(live.located())),
+                ("shards", "Shards of live state, each with a writer of its own", count(self.0.shards().count())),
+                ("emergencies_active", "Emergencies that nobody cleared", count(live.emergencies().count())),
+            ],
+        )?;
+        if let Some(watch) = self.0.watch() {
+            lay_watch(&mut encoder, watch)?;
         }
         let Some(log) = self.0.log() else { return Ok(()) };
         let status = log.status();
-        let gauges = [
-            ("journal_synced_sequence", "The last journal entry on stable storage", log.synced().0 as i64),
-            (
-                "journal_is_low",
-                "1: the next segment cannot be reserved",
-                i64::from(matches!(status, Status::Low { .. })),
-            ),
-            ("journal_is_full", "1: it has no room and refuses", i64::from(matches!(status, Status::Full { .. }))),
-            ("journal_has_failed", "1: nothing is acknowledged", i64::from(matches!(status, Status::Failed { .. }))),
-        ];
-        for (name, help, value) in gauges {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
-        Ok(())
+        let (is_full, has_failed) = (matches!(status, Status::Full { .. }), matches!(status, Status::Failed { .. }));
+        lay(
+            &mut encoder,
+            &[
+                ("journal_synced_sequence", "The last journal entry on stable storage", log.synced().0 as i64),
+                (
+                    "journal_is_low",
+                    "1: the next segment cannot be reserved",
+                    i64::from(matches!(status, Status::Low { .. })),
+                ),
+                ("journal_is_full", "1: it has no room and refuses", i64::from(is_full)),
+                ("journal_has_failed", "1: nothing is acknowledged", i64::from(has_failed)),
+            ],
+        )
     }
+}
+
+fn lay_watch(encoder: &mut DescriptorEncoder<'_>, watch: &engine::Watch) -> Result<(), std::fmt::Error> {
+    let figures = watch.figures();
+    let last = i64::try_from(*watch.last().borrow()).unwrap_or(i64::MAX);
+    lay(
+        encoder,
+        &[
+            ("events_last_number", "The number of the last event", last),
+            ("watch_waiting", "Places of units that wait for the watcher of zones", figures.waiting as i64),
+            ("events_have_failed", "1: no event can be written, and none leaves", i64::from(figures.has_failed)),
+        ],
+    )
+}
+
+/// Gauges with their names and what they say.
+fn lay(encoder: &mut DescriptorEncoder<'_>, gauges: &[(&str, &str, i64)]) -> Result<(), std::fmt::Error> {
+    for (name, help, value) in gauges {
+        let gauge = ConstGauge::new(*value);
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

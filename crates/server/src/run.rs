@@ -322,6 +322,7 @@ impl Server {
         let serve = |device: Bound| device.serve(&outside, service.setting.clone());
         let mut listeners: Vec<_> = devices.into_iter().map(serve).collect();
         listeners.push(tokio::spawn(level::follow(Arc::clone(&service))));
+        listeners.push(tokio::spawn(level::follow_gateways(Arc::clone(&service))));
         listeners.extend(outside.tls.map(|tls| tokio::spawn(tls.watch())));
         listeners.extend(outside.provider.map(|provider| tokio::spawn(provider.watch())));
         if config.insecure {

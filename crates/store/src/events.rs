@@ -17,7 +17,7 @@ use crate::StoreError;
 use crate::sqlite::{connect, misread, prepare, quick_check, signed, unsigned};
 
 /// The file in the data folder.
-const FILE: &str = "events.db";
+pub(crate) const FILE: &str = "events.db";
 /// Its layout.
 const LAYOUT: i64 = 1;
 const COLUMNS: &str =
@@ -100,6 +100,12 @@ impl Events {
         lay_out(&mut connection, &path)?;
         let reader = Some(Mutex::new(connect(&path)?));
         Ok(Self { path, writer: Mutex::new(connection), reader })
+    }
+
+    /// Whether there are events in `folder`.
+    #[must_use]
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(FILE).exists()
     }
 
     /// Events that are gone with the process.
@@ -226,7 +232,7 @@ impl Events {
         Ok(writer.prepare_cached(sql)?.execute(values)? as u64)
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    pub(crate) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         match &self.reader {
             Some(reader) => work(&reader.lock()),
             None => work(&self.writer.lock()),

@@ -20,7 +20,7 @@ fn entry(random: &mut Seeded) -> Entry {
         }
         1 => Entry::Retire(UnitHandle(number(random))),
         2 => Entry::Press { number: random.next() >> (random.next() % 64), press: press(random) },
-        3 if random.next() % 2 == 0 => Entry::Lost,
+        3 if random.next().is_multiple_of(2) => Entry::Lost,
         3 => Entry::Handle(handling(random)),
         4 => heard(random, What::Contact),
         5 => heard(random, What::LogOut),
@@ -33,7 +33,7 @@ fn entry(random: &mut Seeded) -> Entry {
 
 fn handling(random: &mut Seeded) -> Handling {
     let reason = "x".repeat((random.next() % 1_025) as usize);
-    let step = if random.next() % 2 == 0 { Step::Seen } else { Step::Cleared { reason } };
+    let step = if random.next().is_multiple_of(2) { Step::Seen } else { Step::Cleared { reason } };
     let by = PrincipalName::new("desk-1").expect("it is a name");
     Handling { number: random.next() >> (random.next() % 64), by, at: time(random), step }
 }
