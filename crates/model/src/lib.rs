@@ -19,6 +19,7 @@ mod report;
 mod shards;
 mod time;
 mod unit;
+mod webhook;
 mod words;
 mod zone;
 
@@ -29,7 +30,7 @@ pub use gateway::GatewayChange;
 pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle, ZoneHandle};
 pub use heard::{Binding, Handling, Heard, Press, Step, What};
 pub use hours::{Hours, HoursError, hold as hours_hold};
-pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName, UnitName, ZoneName};
+pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName, UnitName, WebhookName, ZoneName};
 pub use organisation::{Command, Organisation, Rings};
 pub use position::Position;
 pub use principal::{Principal, Role};
@@ -37,5 +38,6 @@ pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, Posi
 pub use shards::Shards;
 pub use time::Timestamp;
 pub use unit::{Capabilities, CapabilityError, Owner, Said, SaidOf, Span, Status, Unit, UnitKind, UnitRecord};
+pub use webhook::{Webhook, WebhookSecret};
 pub use words::UnknownWord;
 pub use zone::{Minimum, Settle, Shape, Zone};

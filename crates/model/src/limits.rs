@@ -267,3 +267,25 @@ pub const STRENGTH_GRACE: Duration = Duration::from_secs(20);
 pub const LISTENERS_MAX: usize = 16_384;
 /// A button that was cleared and is heard pressed again after so long a silence is a new emergency.
 pub const EMERGENCY_RELEASE_AFTER: Duration = Duration::from_secs(600);
+/// Most webhooks of one server.
+pub const WEBHOOKS_MAX: usize = 256;
+/// Longest URL of a webhook, in bytes.
+pub const WEBHOOK_URL_BYTES_MAX: usize = 2_048;
+/// Shortest secret of a webhook, in bytes.
+pub const WEBHOOK_SECRET_BYTES_MIN: usize = 16;
+/// Longest secret of a webhook, in bytes.
+pub const WEBHOOK_SECRET_BYTES_MAX: usize = 256;
+/// Most events of one POST of a webhook.
+pub const WEBHOOK_EVENTS_MAX: usize = 100;
+/// Most ranges of events in the dead-letter list of one webhook; with one more the oldest is forgotten and that is counted.
+pub const WEBHOOK_DEAD_MAX: usize = 1_000;
+/// How long one POST of a webhook may take in all, name look-up and handshake included.
+pub const WEBHOOK_POST_DEADLINE: Duration = Duration::from_secs(10);
+/// How long its look-up of the name, its connection and its handshake may take together.
+pub const WEBHOOK_CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Bytes of an answer to a webhook that are read, and dropped, before the connection is closed.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Longest wait between two tries of a webhook.
+pub const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(300);
+/// What could not be delivered for so long goes to the dead-letter list.
+pub const WEBHOOK_GIVE_UP: Duration = Duration::from_secs(86_400);

@@ -95,6 +95,10 @@ name! {
     /// A beat, a responsibility zone, a cordon.
     ZoneName
 }
+name! {
+    /// Where events are sent as they happen.
+    WebhookName
+}
 
 impl DeviceId {
     /// The name of a device whose protocol calls it `id`, as `protocol:id`.

@@ -3,6 +3,8 @@
 //! Events and what the watcher must remember to make the next ones are written in one transaction: after a kill it goes on
 //! exactly where its last event left, and nothing is told twice under two numbers.
 
+mod deliveries;
+
 use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,10 +18,12 @@ use serde_json::Value;
 use crate::StoreError;
 use crate::sqlite::{connect, misread, prepare, quick_check, signed, unsigned};
 
+pub use deliveries::{Dead, Delivered};
+
 /// The file in the data folder.
 pub(crate) const FILE: &str = "events.db";
-/// Its layout.
-const LAYOUT: i64 = 1;
+/// Its tables, as migrations: entry N takes a file from layout N to N + 1. An entry that was released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("events/1.sql"), include_str!("events/2.sql")];
 const COLUMNS: &str =
     "number, kind, time_ms, noted_ms, unit, zone, organisation, zone_organisation, lat_e7, lon_e7, detail";
 /// Events that one call removes at most.
@@ -243,16 +247,18 @@ impl Events {
 fn lay_out(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let at = StoreError::at(path);
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(&at)?;
-    match found {
-        LAYOUT => Ok(()),
-        0 => {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&at)?;
-            transaction.execute_batch(include_str!("events/1.sql")).map_err(&at)?;
-            transaction.pragma_update(None, "user_version", LAYOUT).map_err(&at)?;
-            transaction.commit().map_err(&at)
-        }
-        found => Err(StoreError::Newer { path: path.to_owned(), found, known: LAYOUT }),
+    let known = MIGRATIONS.len() as i64;
+    let missing = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
+    let missing = missing.ok_or_else(|| StoreError::Newer { path: path.to_owned(), found, known })?;
+    if missing.is_empty() {
+        return Ok(());
     }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&at)?;
+    for migration in missing {
+        transaction.execute_batch(migration).map_err(&at)?;
+    }
+    transaction.pragma_update(None, "user_version", known).map_err(&at)?;
+    transaction.commit().map_err(&at)
 }
 
 fn reached(connection: &Connection, name: &str) -> Result<i64, StoreError> {

@@ -35,6 +35,7 @@ mod spans;
 mod sqlite;
 mod tokens;
 mod units;
+mod webhooks;
 mod zones;
 
 pub use by::{By, IfMatch, Versioned};
@@ -43,6 +44,7 @@ pub use refusal::{Found, Refusal};
 pub use said::Heard;
 pub use secrets::SECRET_BYTES;
 pub use sqlite::Store;
-pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord};
+pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord, WEBHOOK_PREFIX};
 pub use units::{Imported, UnitChange};
+pub use webhooks::StoredWebhook;
 pub use zones::{ZoneChange, ZoneVersion};

@@ -236,6 +236,7 @@ fn refuse_in_use(change: &Change<'_>, name: &OrganisationName) -> Result<(), Sto
         ("organisations below it", "SELECT name AS one FROM organisations WHERE parent = ?1 AND ?2 = ?2"),
         ("units", "SELECT name AS one FROM units WHERE organisation = ?1 AND retired_ms IS NULL AND ?2 = ?2"),
         ("zones", "SELECT name AS one FROM zones WHERE organisation = ?1 AND until_ms > ?2"),
+        ("webhooks", "SELECT name AS one FROM webhooks WHERE organisation = ?1 AND ?2 = ?2"),
         (
             "commands that have not ended",
             "SELECT organisation || ' under ' || under AS one FROM commands WHERE (organisation = ?1 OR under = ?1) AND until_ms > ?2",

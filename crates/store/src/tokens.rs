@@ -13,6 +13,8 @@ use crate::{By, Refusal, Store, StoreError};
 pub const BOOTSTRAP: &str = "bootstrap";
 /// Names that no principal may have, because the audit uses them for others.
 pub const RESERVED: [&str; 3] = [BOOTSTRAP, "local", "muster"];
+/// How the names of webhooks begin where the audit names them as principals.
+pub const WEBHOOK_PREFIX: &str = "webhook:";
 /// What secrets begin with, so that a scanner finds one that was published.
 const PREFIX: &str = "muster_";
 const SECRET_BYTES: usize = 32;
@@ -203,7 +205,7 @@ fn check_holder(change: &Change<'_>, holder: &Principal, expires: Timestamp) -> 
     }
     let invalid =
         |field, problem: String| Refusal::Invalid { what: "token", name: principal.to_owned(), field, problem };
-    if RESERVED.contains(&principal) {
+    if RESERVED.contains(&principal) || principal.starts_with(WEBHOOK_PREFIX) {
         return Err(invalid("principal", format!("`{principal}` is a name that Muster uses itself")).into());
     }
     if expires <= by.now {

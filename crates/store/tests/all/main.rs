@@ -10,6 +10,7 @@ mod said;
 mod secrets;
 mod tokens;
 mod units;
+mod webhooks;
 mod zones;
 
 use model::{DeviceId, OrganisationName, Principal, PrincipalName, Role, Span, Timestamp, Unit, UnitName, UnitRecord};
