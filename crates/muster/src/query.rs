@@ -30,6 +30,12 @@ enum Question {
         /// How many
         #[arg(short, default_value_t = 10)]
         k: u32,
+        /// By how far they are, or by how far they can be at most by now
+        #[arg(long, value_parser = ["distance", "possible"], default_value = "distance")]
+        rank: String,
+        /// Name those left out, at most 100
+        #[arg(long)]
+        explain: bool,
         #[command(flatten)]
         server: At,
     },
@@ -45,12 +51,13 @@ enum Question {
 impl Query {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.question {
-            Question::Nearest { at, k, server } => {
+            Question::Nearest { at, k, rank, explain, server } => {
                 let Some((lat, lon)) = at.split_once(',') else {
                     bail!("--at {at:?} is not LAT,LON, as in 22.817,108.366")
                 };
                 let (lat, lon) = (lat.trim(), lon.trim());
-                let answer = ask(&format!("{}/v1/nearest?lat={lat}&lon={lon}&k={k}", server.server))?;
+                let question = format!("lat={lat}&lon={lon}&k={k}&rank={rank}&explain={explain}");
+                let answer = ask(&format!("{}/v1/nearest?{question}", server.server))?;
                 if server.json {
                     println!("{answer}");
                 } else {
@@ -88,8 +95,8 @@ pub(crate) fn ask(url: &str) -> anyhow::Result<Value> {
 pub(crate) fn print_nearest(answer: &Value) {
     let mut table = Table::new();
     table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["unit", "kind", "distance", "bearing", "fix age", "contact", "accuracy", "source"]);
-    for column in 2..=6 {
+    table.set_header(["unit", "kind", "distance", "possible", "bearing", "fix age", "contact", "accuracy", "source"]);
+    for column in 2..=7 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -102,6 +109,7 @@ pub(crate) fn print_nearest(answer: &Value) {
             text(&of["unit"]),
             text(&of["kind"]),
             distance(&of["distance_m"]),
+            format!("{} to {}", distance(&of["possible_m"][0]), distance(&of["possible_m"][1])),
             format!("{:.0}°", of["bearing_deg"].as_f64().unwrap_or_default()),
             format!("{}{stale}{unstored}", seconds(&of["fix_age_s"])),
             seconds(&of["contact_age_s"]),
@@ -118,7 +126,20 @@ pub(crate) fn print_nearest(answer: &Value) {
     if !left_out.is_empty() {
         println!("left out: {}", left_out.join(", "));
     }
-    println!("as of {}; candidates: {}", text(&answer["as_of"]), text(&answer["candidates"]));
+    for one in answer["explained"].as_array().into_iter().flatten() {
+        let reason = text(&one["reason"]).replace('_', " ");
+        let (away, age) = (distance(&one["distance_m"]), seconds(&one["fix_age_s"]));
+        println!("  {}: {reason}, {away} away, {age} ago", text(&one["unit"]));
+    }
+    if let Some(rest) = answer["explained_rest"].as_u64().filter(|rest| *rest > 0) {
+        println!("  and {rest} more");
+    }
+    let candidates = match answer["candidates"].as_str() {
+        Some("all") => "all: nobody said yet when units are on duty".to_owned(),
+        Some(word) => word.replace('_', " "),
+        None => "unknown".to_owned(),
+    };
+    println!("as of {}; candidates: {candidates}", text(&answer["as_of"]));
 }
 
 fn print_unit(feature: &Value) {

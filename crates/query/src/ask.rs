@@ -1,3 +1,5 @@
+use std::str::FromStr;
+
 use geodesy::Area;
 use model::limits::{NEAREST_K_MAX, PAGE_FEATURES_MAX};
 use model::{Position, UnitName};
@@ -43,6 +45,33 @@ pub enum Explain {
     Name,
 }
 
+/// What units of a nearest answer are ranked by. Stale ones come after fresh ones either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rank {
+    /// How far their places are.
+    #[default]
+    Distance,
+    /// How far they can be at most by now: the distance, the accuracy, and what their kind can go at its greatest speed in the age of the fix.
+    Possible,
+}
+
+/// A word that ranks nothing. The caller's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no rank; known are: distance, possible")]
+pub struct UnknownRank(String);
+
+impl FromStr for Rank {
+    type Err = UnknownRank;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRank> {
+        match text {
+            "distance" => Ok(Self::Distance),
+            "possible" => Ok(Self::Possible),
+            _ => Err(UnknownRank(text.chars().take(32).collect())),
+        }
+    }
+}
+
 /// Which units are nearest to a place?
 #[derive(Debug, Clone, PartialEq)]
 pub struct NearestAsk {
@@ -52,6 +81,7 @@ pub struct NearestAsk {
     pub(crate) filter: Filter,
     pub(crate) distance_m_max: f64,
     pub(crate) explain: Explain,
+    pub(crate) rank: Rank,
 }
 
 impl NearestAsk {
@@ -59,7 +89,8 @@ impl NearestAsk {
     #[must_use]
     pub fn new(centre: Position, scope: Scope) -> Self {
         let filter = Filter::new();
-        Self { centre, scope, k: K_DEFAULT, filter, distance_m_max: f64::INFINITY, explain: Explain::Count }
+        let (explain, rank) = (Explain::Count, Rank::Distance);
+        Self { centre, scope, k: K_DEFAULT, filter, distance_m_max: f64::INFINITY, explain, rank }
     }
 
     /// How many.
@@ -88,6 +119,12 @@ impl NearestAsk {
             return Ok(Self { distance_m_max: metres, ..self });
         }
         Err(AskError::new("max_distance_m", metres, "must be above 0 and finite"))
+    }
+
+    /// What units are ranked by. [`Rank::Possible`] asks the slot of each unit that the search comes upon: it costs some times as much.
+    #[must_use]
+    pub fn rank(self, rank: Rank) -> Self {
+        Self { rank, ..self }
     }
 
     /// Whether the answer names those left out.

@@ -13,13 +13,13 @@ mod scope;
 mod within;
 
 pub use admission::{Admission, Offer, Room, Ticket, Turn};
-pub use ask::{AskError, Explain, NearestAsk, WithinAsk};
+pub use ask::{AskError, Explain, NearestAsk, Rank, UnknownRank, WithinAsk};
 pub use deadline::{Deadline, QueryError};
 pub use degraded::{DegradedNearest, nearest_degraded};
 pub use filter::{Filter, Include};
 pub use lane::{Class, Contract, Lane, UnknownLane};
-pub use nearest::{Found, Nearest, nearest};
-pub use omitted::{EXPLAINED_MAX, Omitted, OmittedReason};
+pub use nearest::{Found, Nearest, nearest, possible_m};
+pub use omitted::{EXPLAINED_MAX, LeftOut, Omitted, OmittedReason};
 pub use scope::{Realm, Scope};
 pub use within::{FoundInside, Within, within};
 

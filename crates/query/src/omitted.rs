@@ -54,10 +54,24 @@ impl OmittedReason {
 }
 
 /// How many units were left out, and why.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Omitted {
     counts: [u64; OmittedReason::ALL.len()],
-    named: Vec<(UnitHandle, OmittedReason)>,
+    named: Vec<LeftOut>,
+    unnamed: u64,
+}
+
+/// A unit that was left out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LeftOut {
+    /// Which unit.
+    pub unit: UnitHandle,
+    /// Why.
+    pub reason: OmittedReason,
+    /// Geodesic metres from the place asked for, to 5 mm.
+    pub distance_m: f64,
+    /// How old its fix is, in milliseconds; `None` when it has left the map meanwhile.
+    pub fix_age_ms: Option<i64>,
 }
 
 impl Omitted {
@@ -65,10 +79,9 @@ impl Omitted {
         self.counts[reason as usize] += 1;
     }
 
-    pub(crate) fn name(&mut self, unit: UnitHandle, reason: OmittedReason) {
-        if self.named.len() < EXPLAINED_MAX {
-            self.named.push((unit, reason));
-        }
+    /// Names some, the nearest first; so many more are counted only.
+    pub(crate) fn name(&mut self, named: Vec<LeftOut>, unnamed: u64) {
+        (self.named, self.unnamed) = (named, unnamed);
     }
 
     /// The reasons that left out someone, with how many.
@@ -79,9 +92,16 @@ impl Omitted {
             .filter(|(_, units)| *units > 0)
     }
 
-    /// Who was left out, at most [`EXPLAINED_MAX`]; empty unless it was asked for.
+    /// Who was left out, in the order of the answer's rank, at most [`EXPLAINED_MAX`]; empty unless it was asked for. Covert units are never
+    /// among them.
     #[must_use]
-    pub fn named(&self) -> &[(UnitHandle, OmittedReason)] {
+    pub fn named(&self) -> &[LeftOut] {
         &self.named
+    }
+
+    /// How many more would have been named, were it not for the limit.
+    #[must_use]
+    pub const fn unnamed(&self) -> u64 {
+        self.unnamed
     }
 }

@@ -11,7 +11,8 @@ use model::{
 };
 use proptest::prelude::*;
 use query::{
-    Deadline, Filter, Include, Names, NearestAsk, Omitted, OmittedReason, QueryError, Realm, Scope, WithinAsk,
+    Deadline, EXPLAINED_MAX, Explain, Filter, Include, Names, NearestAsk, Omitted, OmittedReason, QueryError, Rank,
+    Realm, Scope, WithinAsk,
 };
 use testkit::{ManualClock, Seeded, Shape};
 
@@ -86,7 +87,8 @@ impl Fleet {
     }
 
     fn place(&mut self, unit: UnitHandle, shape: Shape, random: &mut Seeded) {
-        let fix = fix(shape.place(random), random.between(0.0, 60_000.0) as i64);
+        let mut fix = fix(shape.place(random), random.between(0.0, 60_000.0) as i64);
+        fix.accuracy_m = random.next().is_multiple_of(2).then(|| random.between(0.0, 900.0) as f32);
         let contact = as_of().shifted_ms(-(random.between(0.0, 80_000.0) as i64));
         let slot = self.rows.get_mut(&unit).unwrap();
         let interval_ms = Some(random.between(1_000.0, 20_000.0) as u32);
@@ -124,7 +126,21 @@ fn is_stale(slot: &Slot) -> bool {
     as_of().ms_since(slot.fix.unwrap().time) > 15_000.max(3 * i64::from(slot.expected_interval_ms.unwrap()))
 }
 
-type Answer = (Vec<(UnitName, f64, bool)>, Vec<(OmittedReason, u64)>);
+/// What is found, what is left out, and who is named as that with how many more.
+#[derive(Debug, PartialEq)]
+struct Answer {
+    found: Vec<(UnitName, f64, bool)>,
+    omitted: Vec<(OmittedReason, u64)>,
+    named: Vec<(UnitName, OmittedReason)>,
+    unnamed: u64,
+}
+
+/// How far a unit can be at most by now, in the plainest words.
+fn possible_m(slot: &Slot, distance_m: f64) -> f64 {
+    let fix = slot.fix.unwrap();
+    let seconds = (as_of().unix_ms() - fix.time.unix_ms()) as f64 / 1_000.0;
+    distance_m + (fix.accuracy_m.map_or(30.0, f64::from) + slot.traits.kind.speed_mps_max() * seconds)
+}
 
 /// Sees a third by organisation, an area with a strip, and one unit in eight.
 fn district(centre: Position, size_m: f64) -> Scope {
@@ -143,44 +159,52 @@ fn is_hidden(scope: Option<(Position, f64)>, unit: UnitHandle, slot: &Slot) -> b
     slot.traits.organisation != Some(OrganisationHandle(1)) && !unit.0.is_multiple_of(8) && !slot.fix.is_some_and(near)
 }
 
-fn nearest_by_scan(
-    fleet: &Fleet,
+/// A question to the fleet: whose scope, around where, how many, how far, whether also those who are no default candidates, by what rank.
+struct Asked {
     scope: Option<(Position, f64)>,
     centre: Position,
     k: usize,
     max_m: f64,
     wide: bool,
-) -> (Answer, bool) {
+    rank: Rank,
+}
+
+fn nearest_by_scan(fleet: &Fleet, asked: &Asked) -> (Answer, bool) {
+    let Asked { scope, centre, k, max_m, wide, rank } = *asked;
     let located = fleet.rows.iter().filter(|(_, slot)| slot.fix.is_some());
     let rows: Vec<_> =
         located.map(|(unit, slot)| ((Backwards.name(*unit), *unit), slot.fix.unwrap().position)).collect();
     let near = testkit::by_distance(centre, &rows).into_iter().filter(|(_, distance)| *distance <= max_m);
-    let near: Vec<_> = near.map(|((name, unit), distance)| (name, unit, fleet.rows[&unit], distance)).collect();
+    let key = |slot: &Slot, distance| if rank == Rank::Distance { distance } else { possible_m(slot, distance) };
+    let mut near: Vec<_> = near
+        .map(|((name, unit), distance)| (name, unit, fleet.rows[&unit], distance, key(&fleet.rows[&unit], distance)))
+        .collect();
+    near.sort_by(|a, b| a.4.total_cmp(&b.4).then_with(|| a.0.cmp(&b.0)));
     let (hidden, near): (Vec<_>, Vec<_>) =
-        near.into_iter().partition(|(_, unit, slot, _)| is_hidden(scope, *unit, slot));
-    let row = |(name, _, slot, distance)| (name, slot, distance);
-    let (hidden, near): (Vec<_>, Vec<_>) = (hidden.into_iter().map(row).collect(), near.into_iter().map(row).collect());
-    let good =
-        |stale: bool| near.iter().filter(move |(_, slot, _)| left_out(slot, wide).is_none() && is_stale(slot) == stale);
+        near.into_iter().partition(|(_, unit, slot, ..)| is_hidden(scope, *unit, slot));
+    let good = |stale: bool| {
+        near.iter().filter(move |(_, _, slot, ..)| left_out(slot, wide).is_none() && is_stale(slot) == stale)
+    };
     let fresh: Vec<_> = good(false).take(k).collect();
-    let limit = if fresh.len() == k { fresh[k - 1].2 } else { max_m };
+    let limit = if fresh.len() == k { fresh[k - 1].4 } else { f64::INFINITY };
     let stale: Vec<_> = good(true).take(k - fresh.len()).collect();
-    let mut counts = BTreeMap::new();
-    for (_, slot, _) in near.iter().filter(|(_, _, distance)| *distance <= limit) {
-        if let Some(reason) = left_out(slot, wide) {
+    let (mut counts, mut named) = (BTreeMap::new(), Vec::new());
+    for (name, unit, slot, _, key) in near.iter().filter(|(.., key)| *key <= limit) {
+        let is_left = is_stale(slot) && !stale.iter().any(|(_, one, ..)| one == unit);
+        if let Some(reason) = left_out(slot, wide).or_else(|| is_left.then_some(OmittedReason::Stale)) {
             *counts.entry(reason).or_insert(0) += 1;
+            if reason != OmittedReason::Covert {
+                named.push((*key, name.clone(), reason));
+            }
         }
     }
-    let stale_near = good(true).filter(|(_, _, distance)| *distance <= limit).count();
-    if stale_near > stale.len() {
-        counts.insert(OmittedReason::Stale, (stale_near - stale.len()) as u64);
-    }
-    let outside = hidden
-        .iter()
-        .any(|(_, slot, distance)| left_out(slot, wide).is_none() && !is_stale(slot) && *distance <= limit);
+    let outside =
+        hidden.iter().any(|(_, _, slot, _, key)| left_out(slot, wide).is_none() && !is_stale(slot) && *key <= limit);
     let found = fresh.into_iter().map(|row| (row, false)).chain(stale.into_iter().map(|row| (row, true)));
-    let found = found.map(|((name, _, distance), stale)| (name.clone(), *distance, stale)).collect();
-    ((found, counts.into_iter().collect()), outside)
+    let found = found.map(|((name, _, _, distance, _), stale)| (name.clone(), *distance, stale)).collect();
+    let unnamed = named.len().saturating_sub(EXPLAINED_MAX) as u64;
+    let named = named.into_iter().take(EXPLAINED_MAX).map(|(_, name, reason)| (name, reason)).collect();
+    (Answer { found, omitted: counts.into_iter().collect(), named, unnamed }, outside)
 }
 
 /// The same units in the same order, with distances to a few millimetres.
@@ -202,11 +226,12 @@ proptest! {
     fn nearest_agrees_with_a_full_scan(
         seed in any::<u64>(), shards in 1usize..4, units in 1usize..400, shape in 0usize..5, k in 1usize..30,
         max_m in prop_oneof![Just(f64::INFINITY), 10.0..5_000_000.0f64], wide in any::<bool>(),
-        scope_m in prop::option::of(100.0..100_000.0f64),
+        scope_m in prop::option::of(100.0..100_000.0f64), by_possible: bool,
     ) {
         let shape = Shape::ALL[shape];
         let fleet = Fleet::in_shards(shards, seed, units, shape);
         let centre = shape.place(&mut Seeded::new(!seed));
+        let rank = if by_possible { Rank::Possible } else { Rank::Distance };
         let mut filter = Filter::new();
         if wide {
             for word in [Include::Community, Include::Air, Include::Busy, Include::OffDuty] {
@@ -215,15 +240,27 @@ proptest! {
         }
         let scope = scope_m.map(|size_m| (shape.place(&mut Seeded::new(seed ^ 1)), size_m));
         let seen = scope.map_or(Scope::everything(), |(centre, size_m)| district(centre, size_m));
-        let mut ask = NearestAsk::new(centre, seen).k(k).unwrap().filter(filter);
+        let mut ask = NearestAsk::new(centre, seen).k(k).unwrap().filter(filter).rank(rank).explain(Explain::Name);
         if max_m.is_finite() {
             ask = ask.max_distance_m(max_m).unwrap();
         }
         let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
         let found: Vec<_> = answer.found.iter().map(|one| (Backwards.name(one.unit), one.distance_m, one.stale)).collect();
-        let ((expected, omitted), outside) = nearest_by_scan(&fleet, scope, centre, k, max_m, wide);
-        prop_assert!(is_same(&found, &expected), "{found:?} is not {expected:?}");
-        prop_assert_eq!(counted(&answer.omitted), omitted);
+        let (expected, outside) = nearest_by_scan(&fleet, &Asked { scope, centre, k, max_m, wide, rank });
+        prop_assert!(is_same(&found, &expected.found), "{found:?} is not {:?}", expected.found);
+        prop_assert_eq!(counted(&answer.omitted), expected.omitted);
+        let named: Vec<_> = answer.omitted.named().iter().map(|one| (Backwards.name(one.unit), one.reason)).collect();
+        prop_assert_eq!((named, answer.omitted.unnamed()), (expected.named, expected.unnamed));
+        for one in answer.omitted.named() {
+            let fix = fleet.rows[&one.unit].fix.unwrap();
+            prop_assert!((one.distance_m - geodesy::distance_m(centre, fix.position)).abs() <= geodesy::SHORT_ERROR_M);
+            prop_assert_eq!(one.fix_age_ms, Some(as_of().ms_since(fix.time)));
+        }
+        for one in &answer.found {
+            let [least_m, most_m] = query::possible_m(one.distance_m, &one.slot, as_of()).unwrap();
+            prop_assert_eq!(most_m, possible_m(&one.slot, one.distance_m));
+            prop_assert!(least_m >= 0.0 && least_m <= one.distance_m);
+        }
         prop_assert_eq!(answer.nearer_outside_scope, outside);
     }
 
@@ -272,11 +309,12 @@ proptest! {
 fn ten_thousand_units_on_one_spot_are_each_found_once() {
     let fleet = Fleet::moved(7, 10_000, Shape::Spot);
     let centre = Shape::Spot.place(&mut Seeded::new(1));
-    let ((expected, _), _) = nearest_by_scan(&fleet, None, centre, 1_000, f64::INFINITY, false);
+    let (max_m, rank) = (f64::INFINITY, Rank::Distance);
+    let (expected, _) = nearest_by_scan(&fleet, &Asked { scope: None, centre, k: 1_000, max_m, wide: false, rank });
     let ask = NearestAsk::new(centre, Scope::everything()).k(1_000).unwrap();
     let answer = query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
     let found: Vec<_> = answer.found.iter().map(|one| (Backwards.name(one.unit), one.distance_m, one.stale)).collect();
-    assert!(is_same(&found, &expected));
+    assert!(is_same(&found, &expected.found));
 }
 
 /// An answer is the same bit for bit, whoever keeps the units.
@@ -285,10 +323,12 @@ fn one_and_three_shards_give_equal_answers() {
     for (seed, shape) in (0..).zip(Shape::ALL.into_iter().cycle().take(50)) {
         let [one, three] = [1, 3].map(|shards| Fleet::in_shards(shards, seed, 1_000, shape));
         let centre = shape.place(&mut Seeded::new(!seed));
-        let ask = NearestAsk::new(centre, Scope::everything()).k(20).unwrap();
-        let nearest =
-            |fleet: &Fleet| query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
-        assert_eq!(nearest(&one), nearest(&three));
+        for rank in [Rank::Distance, Rank::Possible] {
+            let ask = NearestAsk::new(centre, Scope::everything()).k(20).unwrap().rank(rank).explain(Explain::Name);
+            let nearest =
+                |fleet: &Fleet| query::nearest(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();
+            assert_eq!(nearest(&one), nearest(&three));
+        }
         let ask = WithinAsk::new(Area::circle(centre, 20_000.0).unwrap(), Scope::everything()).limit(50).unwrap();
         let within =
             |fleet: &Fleet| query::within(&fleet.index, &ask, &Backwards, as_of(), &Deadline::never()).unwrap();

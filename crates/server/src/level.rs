@@ -1,11 +1,12 @@
 //! Keeps the roster and the scopes level with the store, whoever changed it: this server, or the command line beside it.
 //! The store is the truth of who; a start, too, begins with this.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use model::{SaidOf, Status, Timestamp, Unit, UnitName, UnitRecord, ZoneName, limits};
+use model::{SaidOf, Span, Status, Timestamp, Unit, UnitName, UnitRecord, ZoneName, limits};
 use parking_lot::Mutex;
 use store::{Store, StoreError};
 use tracing::{error, warn};
@@ -28,6 +29,9 @@ pub(crate) struct Level {
     beats: Mutex<(HashMap<UnitName, ZoneName>, bool)>,
     /// Units of which an assignment or a duty begins or ends then.
     due: Mutex<BTreeMap<(Timestamp, UnitName), ()>>,
+    /// Units of which the store says when they are on duty, and how many they are.
+    duties: Mutex<HashSet<UnitName>>,
+    duties_count: AtomicUsize,
 }
 
 /// What changed in the store.
@@ -56,6 +60,7 @@ impl Service {
                 Some(record) => self.take(&record, now),
                 None => {
                     self.level.beat(&name, None);
+                    self.level.note_duty(&name, None);
                     self.engine.retire(&name);
                 }
             }
@@ -74,6 +79,11 @@ impl Service {
     pub(crate) async fn level_all(&self) -> Result<(), Problem> {
         self.level_zones().await?;
         self.level().await
+    }
+
+    /// Who counts in a nearest answer, as a word: until somebody says when some unit is on duty, nobody is off duty by that.
+    pub(crate) fn candidates(&self) -> &'static str {
+        if self.level.duties_count.load(Ordering::Relaxed) > 0 { "on_duty" } else { "all" }
     }
 
     /// Puts one record onto the roster, as it is at `now`.
@@ -101,7 +111,18 @@ impl Service {
 }
 
 impl Level {
+    /// Remembers whether the store says when a unit is on duty.
+    fn note_duty(&self, name: &UnitName, duty: Option<&Span>) {
+        let mut duties = self.duties.lock();
+        match duty {
+            Some(_) => drop(duties.insert(name.clone())),
+            None => drop(duties.remove(name)),
+        }
+        self.duties_count.store(duties.len(), Ordering::Relaxed);
+    }
+
     fn remember(&self, record: &UnitRecord, now: Timestamp) {
+        self.note_duty(&record.unit.name, record.duty.as_ref().map(|(span, _)| span));
         let spans = record.devices.iter().map(|(_, span)| span).chain(record.duty.as_ref().map(|(span, _)| span));
         let edges = spans.flat_map(|span| [Some(span.from), span.until]).flatten().filter(|edge| *edge > now);
         let mut due = self.due.lock();

@@ -13,7 +13,7 @@ use crate::http::{ages_of, lost_word};
 pub(super) type Row<'a> = (UnitHandle, &'a Slot, Option<(f64, f64)>);
 
 /// Bytes of most units; a longer one grows the answer.
-const UNIT_BYTES: usize = 192;
+const UNIT_BYTES: usize = 208;
 /// Bytes of the rest of most answers.
 const REST_BYTES: usize = 128;
 
@@ -40,6 +40,20 @@ pub(super) fn lay_omitted(answer: &mut Laid, omitted: &query::Omitted) {
             one.number(2, units);
         });
     }
+}
+
+/// Those who were left out by name, as fields 11 and 12 of the answer to a nearest query.
+pub(super) fn lay_left_out(answer: &mut Laid, look: &Look<'_>, omitted: &query::Omitted) {
+    for left_out in omitted.named() {
+        let Some(unit) = look.unit(left_out.unit) else { continue };
+        answer.message(11, |one| {
+            one.text(1, unit.name.as_str());
+            one.text(2, left_out.reason.as_str());
+            one.double(3, left_out.distance_m);
+            one.double_if_known(4, left_out.fix_age_ms.map(|ms| ms as f64 / 1_000.0));
+        });
+    }
+    answer.number(12, omitted.unnamed());
 }
 
 /// A `FoundUnit`, as field 1 of both answers.
@@ -81,6 +95,9 @@ fn lay_unit(
             one.element(18, word);
         }
         one.number(19, fix.map_or(0, |fix| basis(fix.time_basis) as u64));
+        let possible_m = way.and_then(|(distance_m, _)| query::possible_m(distance_m, slot, as_of));
+        one.double_if_known(20, possible_m.map(|[least, _]| least));
+        one.double_if_known(21, possible_m.map(|[_, most]| most));
     });
 }
 

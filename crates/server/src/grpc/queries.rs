@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use geodesy::{Area, Vertex};
 use model::{Position, UnitHandle, UnitName, limits};
-use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, WithinAsk};
+use query::{AskError, Class, Explain, Filter, Lane, NearestAsk, Rank, WithinAsk};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 use wire::proto::{self, within_request};
 
 use super::ahead::Answers;
-use super::found::{lay_omitted, units};
+use super::found::{lay_left_out, lay_omitted, units};
 use super::laid::Laid;
 use super::stubs::query_server::Query;
 use crate::access::{Asker, asker_of};
@@ -156,8 +156,11 @@ async fn nearest(
     service.alarms().into_iter().for_each(|alarm| laid.element(7, alarm));
     laid.double_if_known(8, searched_m);
     laid.number(10, answer.nearer_outside_scope.into());
+    lay_left_out(&mut laid, &live.roster().look(), &answer.omitted);
+    laid.text(13, service.candidates());
     drop(sending);
-    looked(service, asker, "look.nearest", answer.found.iter().map(|one| one.unit)).await?;
+    let named = answer.omitted.named().iter().map(|one| one.unit);
+    looked(service, asker, "look.nearest", answer.found.iter().map(|one| one.unit).chain(named)).await?;
     Ok(laid)
 }
 
@@ -186,6 +189,11 @@ fn nearest_ask(service: &Service, asker: &Asker, question: proto::NearestRequest
     if let Some(metres) = question.max_distance_m {
         ask = ask.max_distance_m(metres).map_err(of_ask)?;
     }
+    ask = match proto::Rank::try_from(question.rank) {
+        Ok(proto::Rank::Unspecified | proto::Rank::Distance) => ask,
+        Ok(proto::Rank::Possible) => ask.rank(Rank::Possible),
+        Err(_) => return Err(bad("rank", format!("{} is no rank", question.rank))),
+    };
     Ok(if question.explain { ask.explain(Explain::Name) } else { ask })
 }
 

@@ -62,6 +62,31 @@ async fn batches_are_acknowledged_in_order_and_their_units_found() {
 }
 
 #[tokio::test]
+async fn nearest_names_those_left_out_and_ranks_by_what_is_possible() {
+    let (server, channel) = started().await;
+    let mut ingest = IngestClient::new(channel.clone());
+    let reports = tokio_stream::iter(vec![batch(1, &[228_170_000, 228_180_000])]);
+    let mut down = ingest.connect(reports).await.unwrap().into_inner();
+    while down.next().await.is_some() {}
+    let mut query = QueryClient::new(channel);
+    let filter = Some(proto::Filter { kinds: vec!["car".into()], ..Default::default() });
+    let rank = proto::Rank::Possible.into();
+    let ask = proto::NearestRequest { centre: centre(), explain: true, rank, ..Default::default() };
+    let answer = query.nearest(proto::NearestRequest { filter, ..ask.clone() }).await.unwrap().into_inner();
+    let left_out: Vec<_> = answer.left_out.iter().map(|one| (one.unit.as_str(), one.reason.as_str())).collect();
+    assert_eq!(left_out, [("tetra-lip:0", "kind"), ("tetra-lip:1", "kind")]);
+    assert!(answer.left_out[1].distance_m > 110.0 && answer.left_out[1].fix_age_s.is_some());
+    assert_eq!((answer.left_out_rest, answer.candidates.as_str()), (0, "all"));
+    let answer = query.nearest(ask.clone()).await.unwrap().into_inner();
+    let found = &answer.units[1];
+    let distance_m = found.distance_m.unwrap();
+    assert!(found.possible_least_m.unwrap() < distance_m && found.possible_most_m.unwrap() >= distance_m + 30.0);
+    let status = query.nearest(proto::NearestRequest { rank: 7, ..ask }).await.unwrap_err();
+    assert_eq!((status.code(), status.message()), (tonic::Code::InvalidArgument, "`rank`: 7 is no rank"));
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_bad_question_says_so_in_its_place_and_the_stream_goes_on() {
     let (server, channel) = started().await;
     let mut query = QueryClient::new(channel);

@@ -5,6 +5,7 @@ use geodesy::Datum;
 use index::Slot;
 use ingest::LostGateways;
 use model::{Flags, Timestamp, Unit, UnitHandle, UnitRecord};
+use query::LeftOut;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -38,10 +39,14 @@ pub(crate) struct Collection {
     /// Only where the caller does not see every unit: a fresh unit that it may not see is nearer than the last of these, or would be one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) nearer_outside_scope: Option<bool>,
-    /// With `explain=true`: who was left out and why, at most 100.
+    /// With `explain=true`: who was left out and why, in the order of the rank, at most 100. Never covert units, nor those that the caller may not see.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) explained: Option<Vec<Explained>>,
-    /// Who counted as a candidate.
+    /// With `explain=true`: how many more would be named, were it not for the limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) explained_rest: Option<u64>,
+    /// Who counted. `on_duty`: units off duty are left out. `all`: no unit has a duty yet, and so every unit counts. Either way the
+    /// filter and the default candidates hold: no community, aircraft, busy or covert units.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) candidates: Option<&'static str>,
     /// The cursor of the next page; null on the last one.
@@ -49,9 +54,10 @@ pub(crate) struct Collection {
 }
 
 impl Collection {
-    /// The names of all units in it.
+    /// The names of all units in it, those left out by name among them.
     pub(crate) fn units(&self) -> impl Iterator<Item = &str> {
-        self.features.iter().map(Feature::name)
+        let left_out = self.explained.iter().flatten().map(|one| one.unit.as_str());
+        self.features.iter().map(Feature::name).chain(left_out)
     }
 }
 
@@ -59,8 +65,29 @@ impl Collection {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Explained {
     pub(crate) unit: String,
+    /// As in `omitted`.
     #[schema(value_type = String)]
     pub(crate) reason: &'static str,
+    /// Geodesic metres from the place asked for.
+    pub(crate) distance_m: f64,
+    /// Seconds at `as_of`; null when it has left the map meanwhile.
+    pub(crate) fix_age_s: Option<f64>,
+}
+
+impl Explained {
+    pub(crate) fn of(left_out: &LeftOut, unit: &Unit) -> Self {
+        Self {
+            unit: unit.name.to_string(),
+            reason: left_out.reason.as_str(),
+            distance_m: round(left_out.distance_m),
+            fix_age_s: left_out.fix_age_ms.map(|ms| ms as f64 / 1_000.0),
+        }
+    }
+}
+
+/// To a centimetre, or a hundredth of a degree.
+fn round(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }
 
 /// A GeoJSON Feature of one unit; `geometry` is null while it has no place.
@@ -118,6 +145,11 @@ pub(crate) struct Properties {
     /// Degrees clockwise from north, from the place asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     bearing_deg: Option<f64>,
+    /// The least and the most metres that it can be away by now: less and more than `distance_m` by its accuracy (30 m where it states none), and by what
+    /// its kind can go at its greatest speed in the age of the fix.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<f64>>, min_items = 2, max_items = 2)]
+    possible_m: Option<[f64; 2]>,
     /// When the place was true.
     fix_time: Option<String>,
     /// Seconds since then, at `as_of`.
@@ -260,6 +292,7 @@ impl<'a> Maker<'a> {
             searched_m: None,
             omitted: None,
             explained: None,
+            explained_rest: None,
             nearer_outside_scope: None,
             candidates: None,
             next,
@@ -284,7 +317,7 @@ impl<'a> Maker<'a> {
     fn made(&self, look: &Look<'_>, unit: &Unit, slot: &Slot, distance_and_bearing: Option<(f64, f64)>) -> Feature {
         let ages = ages_of(slot, self.as_of);
         let fix = slot.fix.as_ref();
-        let round = |metres: f64| (metres * 100.0).round() / 100.0;
+        let possible_m = distance_and_bearing.and_then(|(distance, _)| query::possible_m(distance, slot, self.as_of));
         let geometry = fix.map(|fix| {
             let (lat, lon) = self.datum.from_wgs84(fix.position);
             Point { kind: "Point", coordinates: [lon, lat] }
@@ -296,6 +329,7 @@ impl<'a> Maker<'a> {
             org: unit.organisation.as_ref().map(ToString::to_string),
             distance_m: distance_and_bearing.map(|(distance, _)| round(distance)),
             bearing_deg: distance_and_bearing.map(|(_, bearing)| round(bearing)),
+            possible_m: possible_m.map(|both| both.map(round)),
             fix_time: fix.map(|fix| fix.time.to_string()),
             fix_age_s: ages.fix_s,
             contact_age_s: ages.contact_s,

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use geodesy::Datum;
-use query::{Class, Explain, NearestAsk};
+use query::{Class, Explain, NearestAsk, Rank};
 
 use super::ask::{Patience, datum, filter, of_ask, place, sent, understood};
 use super::features::{Collection, Explained, Maker};
@@ -13,11 +13,7 @@ use crate::access::Asker;
 use crate::run::Service;
 use crate::search::Found;
 
-/// What an answer says about its candidates while nobody told us who is on duty.
-const CANDIDATES: &str =
-    "police units not busy, off duty or covert; units of unknown kind or status count, since there are no duty data";
-
-/// The k nearest units to a place: fresh ones first, then stale ones, nearest first, ties by name.
+/// The k nearest units to a place: fresh ones first, then stale ones, each by `rank`, ties by name.
 ///
 /// Filters act before `k`. Units out of contact are left out. `omitted` says how many and why.
 #[utoipa::path(
@@ -35,6 +31,7 @@ const CANDIDATES: &str =
         ("include" = Option<String>, Query, description = "Widens the default candidates: community, air, busy, off_duty"),
         ("max_age_s" = Option<f64>, Query, description = "Leave out older fixes; seconds, above 0"),
         ("max_distance_m" = Option<f64>, Query, description = "Leave out what is farther; metres, above 0"),
+        ("rank" = Option<String>, Query, description = "distance (default), or possible: how far a unit can be at most by now, the second number of `possible_m`"),
         ("explain" = Option<bool>, Query, description = "Name those left out, at most 100"),
         ("allow_degraded" = Option<bool>, Query, description = "When the query would be refused: answer it within `searched_m` metres only, with `degraded`: true. What is in that circle is complete"),
         ("Muster-Deadline-Ms" = Option<u32>, Header, description = "1 to 10000; default 100"),
@@ -90,30 +87,29 @@ impl Asked {
         if let Some(metres) = params.parsed("max_distance_m")? {
             ask = ask.max_distance_m(metres).map_err(|error| of_ask(&error))?;
         }
+        let rank = params.parsed::<Rank>("rank")?.unwrap_or_default();
         let explain = if params.parsed("explain")?.unwrap_or(false) { Explain::Name } else { Explain::Count };
         let degrades = params.parsed("allow_degraded")?.unwrap_or(false);
         params.finish()?;
         let overload = if degrades { Overload::Degrade } else { Overload::Refuse };
-        Ok(Self { ask: ask.explain(explain), datum, explain, overload })
+        Ok(Self { ask: ask.rank(rank).explain(explain), datum, explain, overload })
     }
 }
 
 fn answer(service: &Service, asked: &Asked, found: &Found) -> Collection {
-    let (live, searched_m, found) = (service.engine.live(), found.searched_m, &found.nearest);
+    let (searched_m, found) = (found.searched_m, &found.nearest);
     let maker = Maker::new(service, found.as_of, asked.datum);
     let rows = found.found.iter().map(|one| (one.unit, &one.slot, Some((one.distance_m, one.bearing_deg))));
     let mut answer = maker.collection(maker.features(rows), None);
     answer.omitted = Some(found.omitted.iter().map(|(reason, units)| (reason.as_str(), units)).collect());
-    answer.candidates = Some(CANDIDATES);
+    answer.candidates = Some(service.candidates());
     answer.degraded = searched_m.map(|_| true);
     answer.searched_m = searched_m;
-    answer.explained = (asked.explain == Explain::Name).then(|| {
+    if asked.explain == Explain::Name {
+        let look = service.engine.live().roster().look();
         let named = found.omitted.named().iter();
-        named
-            .filter_map(|(unit, reason)| {
-                Some(Explained { unit: live.roster().unit(*unit)?.name.to_string(), reason: reason.as_str() })
-            })
-            .collect()
-    });
+        answer.explained = Some(named.filter_map(|one| Some(Explained::of(one, look.unit(one.unit)?))).collect());
+        answer.explained_rest = Some(found.omitted.unnamed());
+    }
     answer
 }

@@ -40,6 +40,8 @@ fn message(look: &Look<'_>, (handle, slot, way): Row<'_>, as_of: Timestamp) -> O
         altitude_ref: fix.and_then(|fix| fix.altitude).map_or(0, |altitude| reference(altitude.reference).into()),
         flags: fix.map(|fix| fix.flags.words().map(String::from).collect()).unwrap_or_default(),
         time_basis: fix.map_or(0, |fix| basis(fix.time_basis).into()),
+        possible_least_m: way.and_then(|way| query::possible_m(way.0, slot, as_of)).map(|[least, _]| least),
+        possible_most_m: way.and_then(|way| query::possible_m(way.0, slot, as_of)).map(|[_, most]| most),
     })
 }
 
