@@ -168,6 +168,10 @@ pub struct Settings {
     pub journal_retain_hours: Option<u64>,
     /// See [`JournalConfig::retention`].
     pub journal_retain_mib: Option<u64>,
+    /// See [`JournalConfig::events`].
+    pub events_retain_days: Option<u64>,
+    /// See [`JournalConfig::events`].
+    pub events_retain_mib: Option<u64>,
     /// See [`JournalConfig::retention`].
     pub snapshot_every_mib: Option<u64>,
     /// See [`ContractConfig::contract`].

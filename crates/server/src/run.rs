@@ -260,7 +260,8 @@ impl Server {
     pub async fn start(config: &Config) -> Result<Self, StartError> {
         config.validate(&Origin::Flag)?;
         let disk = storage::take(&config.data)?;
-        Self::start_with(config, disk, storage::store(&config.data)?, storage::events(&config.data)?).await
+        Self::start_with(config, disk, storage::store(&config.data)?, storage::events(&config.data, &config.journal)?)
+            .await
     }
 
     /// The same with a journal on a disk of the caller's, and who is known in memory; `None` stores nothing.

@@ -51,6 +51,8 @@ pub struct JournalConfig {
     /// Snapshots and the removal of old segments. Keys `journal_retain_hours` (default 72), `journal_retain_mib` (16384),
     /// `snapshot_every_mib` (256).
     pub retention: Retention,
+    /// How long events are kept, and how many bytes of them. Keys `events_retain_days` (default 90), `events_retain_mib` (4096).
+    pub events: (Duration, u64),
 }
 
 impl Default for JournalConfig {
@@ -60,6 +62,7 @@ impl Default for JournalConfig {
             segment_bytes: limits::JOURNAL_SEGMENT_BYTES,
             group_time: limits::JOURNAL_GROUP_TIME,
             retention: Retention::default(),
+            events: (limits::EVENTS_RETAIN_TIME, limits::EVENTS_RETAIN_BYTES),
         }
     }
 }
@@ -90,6 +93,10 @@ impl JournalConfig {
         }
         let bytes = |mib: u64| mib.saturating_mul(1 << 20);
         self.retention.bytes_max = settings.journal_retain_mib.map_or(self.retention.bytes_max, bytes);
+        if let Some(days) = settings.events_retain_days {
+            self.events.0 = Duration::from_secs(days.saturating_mul(86_400));
+        }
+        self.events.1 = settings.events_retain_mib.map_or(self.events.1, bytes);
         self.retention.snapshot_every_bytes =
             settings.snapshot_every_mib.map_or(self.retention.snapshot_every_bytes, bytes);
         Ok(())
@@ -116,9 +123,11 @@ pub(crate) fn take(data: &Data) -> Result<Option<Arc<dyn Disk>>, FolderError> {
 }
 
 /// The events beside it.
-pub(crate) fn events(data: &Data) -> Result<Events, StoreError> {
-    match data {
+pub(crate) fn events(data: &Data, journal: &JournalConfig) -> Result<Events, StoreError> {
+    let (time, bytes) = journal.events;
+    let events = match data {
         Data::Off => Events::in_memory(),
         Data::Folder(folder) => Events::open(folder),
-    }
+    };
+    Ok(events?.keeping(time, bytes))
 }

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use model::limits::{EVENTS_RETAIN_BYTES, EVENTS_RETAIN_TIME};
 use model::{Event, EventKind, OrganisationName, Position, Timestamp, UnitHandle, UnitName, ZoneName};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
@@ -36,6 +38,8 @@ pub struct Events {
     writer: Mutex<Connection>,
     /// `None` in memory, where the one connection does both.
     reader: Option<Mutex<Connection>>,
+    retain_time: Duration,
+    retain_bytes: u64,
 }
 
 /// A unit in a zone, or on its way in or out.
@@ -103,7 +107,7 @@ impl Events {
         quick_check(&connection, &path)?;
         lay_out(&mut connection, &path)?;
         let reader = Some(Mutex::new(connect(&path)?));
-        Ok(Self { path, writer: Mutex::new(connection), reader })
+        Ok(Self::of(path, connection, reader))
     }
 
     /// Whether there are events in `folder`.
@@ -121,7 +125,18 @@ impl Events {
         let mut connection = Connection::open_in_memory()?;
         prepare(&connection)?;
         lay_out(&mut connection, &path)?;
-        Ok(Self { path, writer: Mutex::new(connection), reader: None })
+        Ok(Self::of(path, connection, None))
+    }
+
+    const fn of(path: PathBuf, writer: Connection, reader: Option<Mutex<Connection>>) -> Self {
+        let (retain_time, retain_bytes) = (EVENTS_RETAIN_TIME, EVENTS_RETAIN_BYTES);
+        Self { path, writer: Mutex::new(writer), reader, retain_time, retain_bytes }
+    }
+
+    /// The same, and events older than `time`, or beyond `bytes` all together, are removed.
+    #[must_use]
+    pub fn keeping(self, time: Duration, bytes: u64) -> Self {
+        Self { retain_time: time, retain_bytes: bytes, ..self }
     }
 
     /// Where they are.
@@ -220,16 +235,17 @@ impl Events {
         })
     }
 
-    /// Removes events noted before `before`, and the oldest while all of them take more than `bytes_max`, some thousands a
-    /// call. Returns how many.
+    /// Removes events that are older than they are kept, and the oldest while all of them take more bytes than they may, some
+    /// thousands a call. Returns how many.
     ///
     /// # Errors
     /// [`StoreError`], ours or the disk's.
-    pub fn expire(&self, before: Timestamp, bytes_max: u64) -> Result<u64, StoreError> {
+    pub fn expire(&self, now: Timestamp) -> Result<u64, StoreError> {
+        let before = now.shifted_ms(-i64::try_from(self.retain_time.as_millis()).unwrap_or(i64::MAX));
         let writer = self.writer.lock();
         let pragma = |name: &str| writer.pragma_query_value(None, name, |row| row.get(0)).map(unsigned);
         let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
-        let is_too_large = pages.saturating_mul(pragma("page_size")?) > bytes_max;
+        let is_too_large = pages.saturating_mul(pragma("page_size")?) > self.retain_bytes;
         let sql = "DELETE FROM events WHERE number IN
                    (SELECT number FROM events WHERE ?2 OR noted_ms < ?1 ORDER BY number LIMIT ?3)";
         let values = params![before.unix_ms(), is_too_large, signed(EXPIRE_AT_ONCE)];
@@ -446,12 +462,13 @@ mod tests {
 
     #[test]
     fn old_events_go_and_their_numbers_are_not_used_again() {
-        let events = Events::in_memory().unwrap();
+        let events = Events::in_memory().unwrap().keeping(Duration::from_millis(10), u64::MAX);
         let all = (0..10).map(|ms| event(EventKind::Enter, "car-1", ms)).collect();
         events.commit(&mut Commit { events: all, ..Commit::default() }).unwrap();
-        assert_eq!(events.expire(at(9), u64::MAX).unwrap(), 4);
+        assert_eq!(events.expire(at(19)).unwrap(), 4);
         assert_eq!(events.span().unwrap(), (5, 10));
-        assert_eq!(events.expire(Timestamp::MIN, 0).unwrap(), 6, "too many bytes: the oldest go");
+        let events = events.keeping(Duration::MAX, 0);
+        assert_eq!(events.expire(at(19)).unwrap(), 6, "too many bytes: the oldest go");
         assert_eq!(events.span().unwrap(), (11, 10));
         let mut next = Commit { events: vec![event(EventKind::Exit, "car-1", 20)], ..Commit::default() };
         events.commit(&mut next).unwrap();

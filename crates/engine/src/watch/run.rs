@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use geodesy::Tile;
 use journal::Sequence;
-use model::limits::{EVENTS_RETAIN_BYTES, EVENTS_RETAIN_TIME, STRENGTH_GRACE};
+use model::limits::STRENGTH_GRACE;
 use model::{Event, EventKind, Position, Shards, Timestamp, UnitHandle, UnitKind, UnitName, ZoneHandle, ZoneName};
 use store::events::{Commit, Events, Memory};
 use tokio::sync::oneshot;
@@ -301,8 +301,7 @@ impl Watcher {
     }
 
     fn expire(&self) {
-        let before = self.live.now().shifted_ms(-(EVENTS_RETAIN_TIME.as_millis() as i64));
-        if let Err(error) = self.events.expire(before, EVENTS_RETAIN_BYTES) {
+        if let Err(error) = self.events.expire(self.live.now()) {
             error!(%error, "Old events stay.");
         }
     }
