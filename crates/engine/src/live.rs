@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use geodesy::Area;
 use index::{Change, LiveIndex, Slot};
 use model::{Binding, Clock, Position, Shards, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Scope, Within, WithinAsk};
@@ -102,6 +103,33 @@ impl Live {
     pub fn within(&self, ask: &WithinAsk, deadline: Duration) -> Result<Within, QueryError> {
         let deadline = Deadline::after(&*self.clock, deadline);
         query::within(&self.index, ask, &self.roster, self.clock.now(), &deadline)
+    }
+
+    /// Shows `visit` every unit in `area` that `scope` shows, each once.
+    ///
+    /// # Errors
+    /// [`QueryError::DeadlineExceeded`] when `deadline` passes first.
+    pub fn inside(
+        &self,
+        area: &Area,
+        scope: &Scope,
+        deadline: Duration,
+        visit: impl FnMut(UnitHandle, &Slot, Position),
+    ) -> Result<(), QueryError> {
+        query::inside(&self.index, area, scope, &Deadline::after(&*self.clock, deadline), visit)
+    }
+
+    /// The same for all of the earth.
+    ///
+    /// # Errors
+    /// As [`Self::inside`].
+    pub fn everywhere(
+        &self,
+        scope: &Scope,
+        deadline: Duration,
+        visit: impl FnMut(UnitHandle, &Slot, Position),
+    ) -> Result<(), QueryError> {
+        query::everywhere(&self.index, scope, &Deadline::after(&*self.clock, deadline), visit)
     }
 
     /// One unit; `None` as well when `scope` hides it.

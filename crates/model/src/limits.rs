@@ -35,6 +35,8 @@ pub const ZONE_POINTS_MAX: usize = 10_000;
 pub const PAGE_FEATURES_MAX: usize = 1_000;
 /// Most words in one list of a filter: kinds, statuses, organisations, capabilities, includes.
 pub const FILTER_WORDS_MAX: usize = 64;
+/// Most points of all zones on one page of a list; a zone that has more has a page of its own.
+pub const PAGE_POINTS_MAX: usize = 10 * ZONE_POINTS_MAX;
 /// Most units that one nearest query may ask for.
 pub const NEAREST_K_MAX: usize = 1_000;
 /// Most units that one journal ever takes, retired ones among them, as numbers are not used again; a new unit beyond it is

@@ -10,6 +10,7 @@ mod nearest;
 mod omitted;
 mod rank;
 mod scope;
+mod strength;
 mod within;
 
 pub use admission::{Admission, Offer, Room, Ticket, Turn};
@@ -21,7 +22,8 @@ pub use lane::{Class, Contract, Lane, UnknownLane};
 pub use nearest::{Found, Nearest, nearest, possible_m};
 pub use omitted::{EXPLAINED_MAX, LeftOut, Omitted, OmittedReason};
 pub use scope::{Realm, Scope};
-pub use within::{FoundInside, Within, within};
+pub use strength::{Heads, Strength};
+pub use within::{FoundInside, Within, everywhere, inside, within};
 
 use model::{UnitHandle, UnitName};
 

@@ -2,12 +2,12 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use geodesy::{Overlap, Tile, distance_and_bearing};
+use geodesy::{Area, Overlap, Tile, distance_and_bearing};
 use index::{LiveIndex, Slot};
 use model::{Position, Timestamp, UnitHandle, UnitName};
 
 use crate::filter::Candidates;
-use crate::{Deadline, Names, Omitted, QueryError, WithinAsk};
+use crate::{Deadline, Names, Omitted, QueryError, Scope, WithinAsk};
 
 /// One unit in an area.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -47,30 +47,11 @@ pub fn within(
     deadline: &Deadline<'_>,
 ) -> Result<Within, QueryError> {
     let (mut page, mut omitted) = (Page::new(ask, names), Omitted::default());
-    let examined = Cell::new(0);
-    let look = || {
-        examined.set(examined.get() + 1);
-        deadline.check(examined.get())
-    };
-    deadline.check(0)?;
-    let overlap = |tile: &Tile| look().map(|()| ask.area.overlap(tile));
-    index.inside(&ask.area.tiles(), overlap, |unit, position, overlap| {
-        look()?;
-        // Outside: not worth a look at the slot.
-        if overlap == Overlap::Some && position.is_some_and(|position| !ask.area.contains(position)) {
-            return Ok(());
-        }
-        let Some(slot) = index.slot(unit) else { return Ok(()) };
-        let is_inside = |at: Position| (overlap == Overlap::All && Some(at) == position) || ask.area.contains(at);
-        let Some(fix) = slot.fix.filter(|fix| is_inside(fix.position)) else { return Ok(()) };
-        if !ask.scope.sees(unit, &slot) {
-            return Ok(());
-        }
-        match ask.filter.omits(&slot, as_of, Candidates::All) {
+    inside(index, &ask.area, &ask.scope, deadline, |unit, slot, place| {
+        match ask.filter.omits(slot, as_of, Candidates::All) {
             Some(reason) => omitted.count(reason),
-            None => page.add(unit, &slot, fix.position),
+            None => page.add(unit, slot, place),
         }
-        Ok(())
     })?;
     let (rows, next) = page.into_rows();
     let found = rows.into_iter().map(|Row { unit, slot, position, .. }| {
@@ -78,6 +59,70 @@ pub fn within(
         FoundInside { unit, slot, distance_m: measured.map(|two| two.0), bearing_deg: measured.map(|two| two.1) }
     });
     Ok(Within { found: found.collect(), omitted, next, as_of })
+}
+
+/// Shows `visit` every unit in `area` that `scope` shows, with its slot and place, each once, in no order.
+///
+/// # Errors
+/// [`QueryError::DeadlineExceeded`].
+pub fn inside(
+    index: &LiveIndex,
+    area: &Area,
+    scope: &Scope,
+    deadline: &Deadline<'_>,
+    mut visit: impl FnMut(UnitHandle, &Slot, Position),
+) -> Result<(), QueryError> {
+    let examined = Cell::new(0);
+    let look = || {
+        examined.set(examined.get() + 1);
+        deadline.check(examined.get())
+    };
+    deadline.check(0)?;
+    let overlap = |tile: &Tile| look().map(|()| area.overlap(tile));
+    index.inside(&area.tiles(), overlap, |unit, position, overlap| {
+        look()?;
+        // Outside: not worth a look at the slot.
+        if overlap == Overlap::Some && position.is_some_and(|position| !area.contains(position)) {
+            return Ok(());
+        }
+        let Some(slot) = index.slot(unit) else { return Ok(()) };
+        let is_inside = |at: Position| (overlap == Overlap::All && Some(at) == position) || area.contains(at);
+        if let Some(fix) = slot.fix.filter(|fix| is_inside(fix.position))
+            && scope.sees(unit, &slot)
+        {
+            visit(unit, &slot, fix.position);
+        }
+        Ok(())
+    })
+}
+
+/// As [`inside`], for all of the earth.
+///
+/// # Errors
+/// [`QueryError::DeadlineExceeded`].
+pub fn everywhere(
+    index: &LiveIndex,
+    scope: &Scope,
+    deadline: &Deadline<'_>,
+    mut visit: impl FnMut(UnitHandle, &Slot, Position),
+) -> Result<(), QueryError> {
+    let mut examined = 0;
+    deadline.check(0)?;
+    index.inside(
+        &[Tile::EARTH],
+        |_| Ok(Overlap::All),
+        |unit, _, _| {
+            examined += 1;
+            deadline.check(examined)?;
+            let Some(slot) = index.slot(unit) else { return Ok(()) };
+            if let Some(fix) = slot.fix
+                && scope.sees(unit, &slot)
+            {
+                visit(unit, &slot, fix.position);
+            }
+            Ok(())
+        },
+    )
 }
 
 /// The first names of an answer, in a heap, so that a page of a large answer costs the memory of a page.

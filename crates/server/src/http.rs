@@ -25,6 +25,7 @@ mod stats;
 mod tokens;
 mod units;
 mod within;
+pub(crate) mod zones;
 
 pub(crate) use events::body as event_body;
 pub(crate) use features::{ages_of, lost_word};
@@ -75,6 +76,12 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(organisations::list))
         .routes(routes!(organisations::read, organisations::write, organisations::delete))
         .routes(routes!(organisations::command))
+        .routes(routes!(zones::list))
+        .routes(routes!(zones::board))
+        .routes(routes!(zones::rehearse))
+        .routes(routes!(zones::read, zones::write, zones::delete))
+        .routes(routes!(zones::units))
+        .routes(routes!(zones::strength))
         .routes(routes!(session::open, session::close))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))

@@ -14,6 +14,7 @@ mod level;
 mod listeners;
 mod metrics;
 mod quarantine;
+mod rehearsal;
 mod run;
 mod search;
 mod seats;

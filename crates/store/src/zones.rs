@@ -73,6 +73,18 @@ impl Store {
         })
     }
 
+    /// The version of a zone in force at `now` or, when none is, the next one.
+    ///
+    /// # Errors
+    /// [`StoreError`], ours or the disk's.
+    pub fn zone_from(&self, name: &ZoneName, now: Timestamp) -> Result<Option<ZoneVersion>, StoreError> {
+        self.read(|connection| {
+            let sql = format!("{} WHERE name = ?1 AND until_ms > ?2 ORDER BY from_ms LIMIT 1", rows::SELECT);
+            let mut statement = connection.prepare_cached(&sql)?;
+            Ok(statement.query_row(params![name.as_str(), now.unix_ms()], rows::version_in).optional()?)
+        })
+    }
+
     /// Zones that changed after `version`, in the order of the changes; at most `limit`, and at most [`PAGE_FEATURES_MAX`]. Ask
     /// again from the last until none comes. A zone that changed again is named by its newest change.
     ///

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use engine::Live;
@@ -41,6 +41,12 @@ impl Scopes {
     pub(crate) fn holds(&self, top: &OrganisationName, organisation: &OrganisationName, now: Timestamp) -> bool {
         let tree = Arc::clone(&self.made.lock().tree);
         tree.under(top, now).contains(organisation)
+    }
+
+    /// `top`, all below it and all under its command now.
+    pub(crate) fn under(&self, top: &OrganisationName, now: Timestamp) -> BTreeSet<OrganisationName> {
+        let tree = Arc::clone(&self.made.lock().tree);
+        tree.under(top, now)
     }
 
     /// What a principal of `organisation` sees now. An emergency within [`EMERGENCY_SIGHT_M`] of its ground shows its unit.

@@ -33,6 +33,15 @@ const THEIR_ZONE: &str = "beat-of-the-other";
 /// A stream that says nothing for so long has said what there was.
 const SILENCE: Duration = Duration::from_millis(150);
 
+/// A draft on the ground of both.
+const DRAFT: &str = r#"{"type":"FeatureCollection","datum":"wgs84","features":[{"type":"Feature","properties":{"zone":"draft-1","layer":3,"radius_m":5000},"geometry":{"type":"Point","coordinates":[108.366,22.817]}}]}"#;
+
+fn drawn(name: &str, organisation: &str) -> String {
+    format!(
+        r#"{{"type":"Feature","datum":"wgs84","properties":{{"zone":"{name}","layer":3,"org":"{organisation}","radius_m":3000}},"geometry":{{"type":"Point","coordinates":[108.366,22.817]}}}}"#
+    )
+}
+
 /// Who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Caller {
@@ -261,6 +270,13 @@ fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
         "/v1/units/{unit}/status" => (format!("/v1/units/{OURS}/status"), r#"{"status":"busy"}"#.to_owned()),
         "/v1/units/{unit}/assignment" => (format!("/v1/units/{OURS}/assignment"), r#"{"assignment":null}"#.to_owned()),
         "/v1/units/{unit}" => (format!("/v1/units/{OURS}"), String::new()),
+        "/v1/zones/strength" => (format!("{path}?layer=3"), String::new()),
+        "/v1/zones/draft" => (path.to_owned(), DRAFT.to_owned()),
+        "/v1/zones/{zone}" if method == "PUT" => ("/v1/zones/east-new".to_owned(), drawn("east-new", "org-east")),
+        "/v1/zones/{zone}" if method == "DELETE" => ("/v1/zones/east-new".to_owned(), String::new()),
+        "/v1/zones/{zone}" => (format!("/v1/zones/{OUR_ZONE}"), String::new()),
+        "/v1/zones/{zone}/units" => (format!("/v1/zones/{OUR_ZONE}/units"), String::new()),
+        "/v1/zones/{zone}/strength" => (format!("/v1/zones/{OUR_ZONE}/strength?rollup=true"), String::new()),
         // A reason too short: it is allowed, and nothing breaks.
         "/v1/break-glass" => (path.to_owned(), r#"{"reason":"short"}"#.to_owned()),
         "/v1/reports" => (path.to_owned(), r#"{"reports":[]}"#.to_owned()),
@@ -349,6 +365,38 @@ async fn another_organisations_unit_answers_like_one_that_is_not_there() {
         ))
         .await;
     assert!(seen.2.contains("\"nearer_outside_scope\":true") && seen.2.contains(OURS), "{}", seen.2);
+    scene.server.stop().await;
+}
+
+#[tokio::test]
+async fn another_organisations_zone_answers_like_one_that_is_not_there() {
+    let scene = Scene::new().await;
+    for role in [Role::Viewer, Role::Dispatcher, Role::Commander, Role::Administrator] {
+        let token = scene.token(Caller::East(role));
+        let asks =
+            [("GET", ""), ("GET", "/units"), ("GET", "/strength"), ("GET", "/strength?rollup=true"), ("DELETE", "")];
+        for (method, rest) in asks {
+            if method == "DELETE" && role != Role::Administrator {
+                continue;
+            }
+            let of = |zone: &str| request(method, &format!("/v1/zones/{zone}{rest}"), token.as_deref(), "");
+            let (hidden, unknown) = (scene.ask(of(THEIR_ZONE)).await, scene.ask(of("beat-of-nobody-17")).await);
+            assert_eq!(hidden.0, 404, "{}", hidden.2);
+            assert_eq!(
+                hidden.2.replace(THEIR_ZONE, "?"),
+                unknown.2.replace("beat-of-nobody-17", "?"),
+                "{role} {method} {rest}"
+            );
+        }
+    }
+    // Neither a zone that is theirs nor one for them may be drawn, and neither one that is everybody's.
+    let token = scene.token(Caller::East(Role::Administrator));
+    let free = drawn("free", "org-east").replace("\"org\":\"org-east\",", "");
+    for (name, body) in [(THEIR_ZONE, drawn(THEIR_ZONE, "org-east")), ("new", drawn("new", "org-west")), ("free", free)]
+    {
+        let (status, _, answer) = scene.ask(request("PUT", &format!("/v1/zones/{name}"), token.as_deref(), body)).await;
+        assert_eq!(status, 403, "{answer}");
+    }
     scene.server.stop().await;
 }
 

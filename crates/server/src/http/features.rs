@@ -112,6 +112,11 @@ impl Feature {
         self.properties.sources = Some(explained.sources.iter().map(|one| SourceBody::of(one, as_of)).collect());
     }
 
+    /// Adds which zones hold its place.
+    pub(crate) fn write_zones(&mut self, zones: Vec<String>) {
+        self.properties.zones = Some(zones);
+    }
+
     /// Adds what people have written down of the unit.
     pub(crate) fn write_down(&mut self, record: &UnitRecord) {
         self.properties.call_sign = Some(record.call_sign.clone()).filter(|text| !text.is_empty());
@@ -194,6 +199,9 @@ pub(crate) struct Properties {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     status_owner: Option<&'static str>,
+    /// The zones that hold its place now, of those that the caller sees. In the answer about one unit with a place only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zones: Option<Vec<String>>,
     /// The emergency button of one of its devices was pressed and nobody cleared it.
     emergency: bool,
     /// With `explain=true` in the question about one unit: what each device that it carries says, the source of its place first.
@@ -349,6 +357,7 @@ impl<'a> Maker<'a> {
             external: None,
             assignment: None,
             status_owner: None,
+            zones: None,
             emergency: self.distressed.contains(&unit.name),
             sources: None,
         };

@@ -327,6 +327,12 @@ pub(crate) async fn answer(
             feature
         }
     };
+    let place = live.unit(&name, &asker.scope).and_then(|view| Some(view.slot.fix?.position));
+    if let Some(place) = place {
+        let (set, sight) = (service.zones.now(), service.sight(asker));
+        let zones = set.holding(place).filter(|one| sight.sees(&one.zone));
+        feature.write_zones(zones.map(|one| one.zone.name.to_string()).collect());
+    }
     let Some(Versioned { version, value }) = found else { return Ok(Json(feature).into_response()) };
     feature.write_down(&value);
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(feature)).into_response())

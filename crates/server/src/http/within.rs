@@ -113,7 +113,7 @@ fn asked(service: &Service, asker: &Asker, mut params: Params, area: AreaBody) -
     Ok((ask, datum))
 }
 
-fn answer(service: &Service, datum: Datum, found: Within) -> Collection {
+pub(crate) fn answer(service: &Service, datum: Datum, found: Within) -> Collection {
     let maker = Maker::new(service, found.as_of, datum);
     let rows = found.found.iter().map(|one| (one.unit, &one.slot, one.distance_m.zip(one.bearing_deg)));
     let mut answer = maker.collection(maker.features(rows), found.next.map(|name| name.to_string()));
