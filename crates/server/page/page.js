@@ -1,4 +1,6 @@
+import { Events } from "/events.js";
 import { WORDS } from "/words.js";
+import { Zones, colourOf } from "/zones.js";
 
 /** Colours by kind; the order is that of the legend. */
 const COLOURS = {
@@ -18,6 +20,8 @@ const state = {
 };
 const words = () => WORDS[state.language];
 const element = (id) => document.getElementById(id);
+const events = new Events(element("events"), words);
+const zones = new Zones(() => { buildLegend(); draw(); });
 
 /** Longitude and latitude to pixels: a plain projection, true to scale at the centre. */
 function toScreen([lon, lat]) {
@@ -88,6 +92,8 @@ function showLogOn(problem = "") {
   state.round += 1;
   Object.assign(state, { isLoggedOut: true, who: null, units: new Map(), counts: {}, alarms: [], answer: null, isLost: false });
   localStorage.removeItem("who");
+  events.forget();
+  zones.forget();
   element("nearest").hidden = true;
   element("figures").textContent = "";
   element("log-on").hidden = false;
@@ -108,7 +114,14 @@ async function logOn(token) {
   localStorage.setItem("who", JSON.stringify(state.who));
   element("log-on").hidden = true;
   showWho();
-  if (wasLoggedOut) poll();
+  if (wasLoggedOut) begin();
+}
+
+/** Everything that is asked for again and again. */
+function begin() {
+  poll();
+  events.open();
+  zones.open();
 }
 
 async function logOff() {
@@ -137,7 +150,7 @@ function countSeen() {
   state.alarms = [];
   state.counts = {};
   for (const unit of state.units.values()) state.counts[unit.kind] = (state.counts[unit.kind] ?? 0) + 1;
-  for (const span of document.querySelectorAll("#legend span")) span.textContent = state.counts[span.dataset.kind] ?? 0;
+  for (const span of document.querySelectorAll("#legend span[data-kind]")) span.textContent = state.counts[span.dataset.kind] ?? 0;
 }
 
 function fitOnce() {
@@ -156,7 +169,7 @@ function showFigures(stats) {
   const age = stats.fix_age_s ? `${stats.fix_age_s.p50.toFixed(1)} / ${stats.fix_age_s.p99.toFixed(1)} s` : "–";
   const alarm = stats.emergencies ? ` · <b class="alarm">SOS ${Number(stats.emergencies)}</b>` : "";
   element("figures").innerHTML = `<b>${stats.units}</b> ${w.units} · <b>${stats.located}</b> ${w.located} · <b>${Math.round(stats.reports_per_s)}</b> ${w.rate} · ${w.age} <b>${age}</b>${alarm}`;
-  for (const span of document.querySelectorAll("#legend span")) span.textContent = stats.by_kind[span.dataset.kind] ?? 0;
+  for (const span of document.querySelectorAll("#legend span[data-kind]")) span.textContent = stats.by_kind[span.dataset.kind] ?? 0;
 }
 
 function showTrouble() {
@@ -176,6 +189,7 @@ function brightness(unit) {
 function draw() {
   pen.clearRect(0, 0, canvas.width, canvas.height);
   drawGround();
+  zones.draw(pen, toScreen);
   const groups = new Map();
   for (const unit of state.units.values()) {
     const [x, y] = toScreen(unit.place);
@@ -310,7 +324,24 @@ function buildLegend() {
     label.append(box, dot, words().kinds[kind], count);
     return label;
   });
-  element("legend").replaceChildren(...labels);
+  element("legend").replaceChildren(...labels, ...layerLabels());
+}
+
+function layerLabels() {
+  const labels = [...zones.layers].map(([layer, rings]) => {
+    const label = document.createElement("label");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: zones.shown.has(layer) });
+    box.addEventListener("change", () => {
+      if (box.checked) zones.shown.add(layer);
+      else zones.shown.delete(layer);
+      draw();
+    });
+    const dot = document.createElement("i");
+    dot.style.background = colourOf(layer);
+    label.append(box, dot, `${words().layer} ${layer}`, Object.assign(document.createElement("span"), { textContent: rings.length }));
+    return label;
+  });
+  return labels.length ? [document.createElement("hr"), ...labels] : [];
 }
 
 function speak() {
@@ -323,6 +354,7 @@ function speak() {
   form.querySelector("button").textContent = words().logOn.button;
   showWho();
   buildLegend();
+  events.show();
   if (state.answer) showNearest();
 }
 
@@ -385,4 +417,4 @@ function listen() {
 speak();
 listen();
 // Also when the server does not answer: the round says so.
-takeTokenOfAddress().catch(() => {}).finally(() => { if (!state.isLoggedOut) poll(); });
+takeTokenOfAddress().catch(() => {}).finally(() => { if (!state.isLoggedOut) begin(); });

@@ -17,6 +17,8 @@ pub(super) const OPERATIONS: &[(&str, &str, Action)] = &[
     ("GET", "/", Action::Open),
     ("GET", "/page.css", Action::Open),
     ("GET", "/page.js", Action::Open),
+    ("GET", "/events.js", Action::Open),
+    ("GET", "/zones.js", Action::Open),
     ("GET", "/words.js", Action::Open),
     ("GET", "/openapi.json", Action::Open),
     ("GET", "/healthz", Action::Open),

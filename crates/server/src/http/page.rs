@@ -31,5 +31,7 @@ pub(super) fn routes() -> Router<Arc<Service>> {
         .route("/", get(page))
         .route("/page.css", get(style))
         .route("/page.js", get(|| async { file(SCRIPT, include_str!("../../page/page.js")) }))
+        .route("/events.js", get(|| async { file(SCRIPT, include_str!("../../page/events.js")) }))
+        .route("/zones.js", get(|| async { file(SCRIPT, include_str!("../../page/zones.js")) }))
         .route("/words.js", get(|| async { file(SCRIPT, include_str!("../../page/words.js")) }))
 }
