@@ -132,9 +132,16 @@ pub(crate) fn body(event: &Event) -> Value {
     put("zone", event.zone.as_ref().map(|zone| zone.as_str().into()));
     put("place", event.place.map(|at| json!({ "type": "Point", "coordinates": [at.lon_deg(), at.lat_deg()] })));
     let detail: Map<_, _> =
-        event.detail.iter().map(|(word, value)| (word.to_string(), value.as_str().into())).collect();
+        event.detail.iter().map(|(word, value)| (word.to_string(), detail_value(word, value))).collect();
     put("detail", (!detail.is_empty()).then(|| detail.into()));
     body.into()
+}
+
+/// Counts and seconds are numbers; all others are words, also names that look like one.
+fn detail_value(word: &str, value: &str) -> Value {
+    const NUMBERS: [&str; 7] = ["at_least", "have", "inside_s", "units", "emergency", "from", "until"];
+    let number = NUMBERS.contains(&word).then(|| value.parse::<u64>().ok()).flatten();
+    number.map_or_else(|| value.into(), Value::from)
 }
 
 /// Who listens to events, and how far each is.
