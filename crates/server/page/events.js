@@ -7,11 +7,12 @@ const AGAIN_MS = 5000;
 export class Events {
   /** `words` gives the words of the language that is spoken now. */
   constructor(panel, words) {
-    Object.assign(this, { panel, words, newest: [], handled: new Map(), stream: null, after: null });
+    Object.assign(this, { panel, words, newest: [], ringing: new Map(), seen: new Set(), stream: null, after: null });
   }
 
   open() {
     this.close();
+    this.askRinging().catch(() => {});
     const after = this.after === null ? "" : `&after=${this.after}`;
     this.stream = new EventSource(`/v1/events?kind=${KINDS.join(",")}${after}`);
     for (const kind of KINDS) this.stream.addEventListener(kind, ({ data, lastEventId }) => this.take(JSON.parse(data), lastEventId));
@@ -19,6 +20,17 @@ export class Events {
     this.stream.addEventListener("error", () => {
       if (this.stream?.readyState === EventSource.CLOSED) this.timer = setTimeout(() => this.open(), AGAIN_MS);
     });
+  }
+
+  /** What rang before the stream began. */
+  async askRinging() {
+    const answer = await fetch("/v1/emergencies");
+    if (!answer.ok) return;
+    for (const { emergency, unit, device, pressed_at, received_at, seen_by } of (await answer.json()).emergencies) {
+      this.ringing.set(emergency, { kind: "emergency_raised", time: pressed_at ?? received_at, unit, detail: { emergency, device, by: seen_by } });
+      if (seen_by) this.seen.add(emergency);
+    }
+    this.show();
   }
 
   close() {
@@ -30,22 +42,26 @@ export class Events {
   /** Nothing that was told to one is shown to the next. */
   forget() {
     this.close();
-    Object.assign(this, { newest: [], handled: new Map(), after: null });
+    Object.assign(this, { newest: [], ringing: new Map(), seen: new Set(), after: null });
     this.show();
   }
 
   take(event, number) {
     this.after = Number(number);
     const emergency = event.detail?.emergency;
-    if (emergency && event.kind !== "emergency_raised") this.handled.set(emergency, event.kind);
-    this.newest = [event, ...this.newest].slice(0, SHOWN);
+    if (event.kind === "emergency_raised") this.ringing.set(emergency, event);
+    if (event.kind === "emergency_seen") this.seen.add(emergency);
+    if (event.kind === "emergency_cleared") this.ringing.delete(emergency);
+    if (event.kind !== "emergency_raised") this.newest = [event, ...this.newest].slice(0, SHOWN);
     this.show();
   }
 
   show() {
-    this.panel.hidden = this.newest.length === 0;
+    // What rings stays on top, however much else happens.
+    const lines = [...[...this.ringing.values()].reverse(), ...this.newest];
+    this.panel.hidden = lines.length === 0;
     this.panel.querySelector("h2").textContent = this.words().events.title;
-    this.panel.querySelector("ol").replaceChildren(...this.newest.map((event) => this.line(event)));
+    this.panel.querySelector("ol").replaceChildren(...lines.map((event) => this.line(event)));
   }
 
   line(event) {
@@ -56,8 +72,8 @@ export class Events {
     const about = [event.unit ?? event.detail?.device, event.zone, event.detail?.gateway, event.detail?.by, event.detail?.reason].filter(Boolean).join(" · ");
     line.append(time, ` ${w.kinds[event.kind] ?? event.kind} `, Object.assign(document.createElement("b"), { textContent: about }));
     const emergency = event.detail?.emergency;
-    if (event.kind === "emergency_raised" && this.handled.get(emergency) !== "emergency_cleared") {
-      if (!this.handled.has(emergency)) line.append(this.button(w.see, () => this.handle(emergency, "seen")));
+    if (event.kind === "emergency_raised") {
+      if (!this.seen.has(emergency)) line.append(this.button(w.see, () => this.handle(emergency, "seen")));
       line.append(this.button(w.clear, () => {
         const reason = prompt(w.why);
         if (reason) this.handle(emergency, "cleared", { reason });
