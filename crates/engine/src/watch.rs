@@ -111,6 +111,11 @@ impl Watch {
         self.send(Message::Gateway(name.to_owned(), None));
     }
 
+    /// Every unit's next place is looked at.
+    pub(crate) fn look_anew(&self) {
+        self.shared.next_epoch();
+    }
+
     /// Something rings.
     pub(crate) fn rings(&self) {
         // With a full queue it looks within a second anyway.

@@ -262,7 +262,7 @@ pub const EVENTS_RETAIN_TIME: Duration = Duration::from_secs(90 * 86_400);
 /// The oldest events are removed while all of them take more bytes.
 pub const EVENTS_RETAIN_BYTES: u64 = 4 << 30;
 /// Entries of the journal that the watcher may be behind at a start; beyond it what lies between is told as a gap.
-pub const WATCH_BEHIND_MAX: u64 = 4_000_000;
+pub const WATCH_BEHIND_MAX: u64 = 1 << 20;
 /// For so long after a start nobody is told that a zone has too few units: they have not all been heard yet.
 pub const STRENGTH_GRACE: Duration = Duration::from_secs(20);
 /// Listeners to events at once, over SSE and gRPC together.

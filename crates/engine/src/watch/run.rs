@@ -77,6 +77,7 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     pub(crate) fn run(mut self, queue: &Receiver<Message>) {
+        let _alarm = Alarm(Arc::clone(&self.live));
         let (mut second_at, mut expire_at) = (Instant::now(), Instant::now() + EXPIRE_EVERY);
         let mut is_last = false;
         while !is_last {
@@ -398,6 +399,18 @@ impl Watcher {
         }
         self.commit.marks.push((key.0, key.1, is_set.then_some(now)));
         true
+    }
+}
+
+/// Tells if the watcher ends by a panic: what changes would not be told any more, as if nothing did.
+struct Alarm(Arc<Live>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.broken.tell();
+            error!("THE WATCHER HAS STOPPED by a fault of its own: no event leaves any more. Restart, and report it.");
+        }
     }
 }
 
