@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use geodesy::Area;
-use index::{Change, LiveIndex, Slot};
+use index::{Change, LiveIndex, Slot, UnitTraits};
 use model::{Binding, Clock, Position, Shards, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Scope, Within, WithinAsk};
 
@@ -130,6 +130,12 @@ impl Live {
         visit: impl FnMut(UnitHandle, &Slot, Position),
     ) -> Result<(), QueryError> {
         query::everywhere(&self.index, scope, &Deadline::after(&*self.clock, deadline), visit)
+    }
+
+    /// What filters ask about a unit; `None` when there was never one of that number.
+    #[must_use]
+    pub fn traits(&self, unit: UnitHandle) -> Option<UnitTraits> {
+        self.index.traits(unit)
     }
 
     /// One unit; `None` as well when `scope` hides it.

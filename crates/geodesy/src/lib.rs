@@ -2,6 +2,7 @@
 
 mod area;
 mod cells;
+mod coarse;
 mod datum;
 mod ecef;
 mod geodesic;
@@ -10,6 +11,7 @@ mod vantage;
 mod zone;
 
 pub use area::{Area, AreaError, Outline, Overlap, RingsError, Vertex};
+pub use coarse::{COARSE_M, coarse};
 pub use datum::{Bd09, Datum, Gcj02, UnknownDatum};
 pub use ecef::{Ecef, EcefBox, geodesic_upper_m};
 pub use geodesic::{bearing_deg, destination, distance_and_bearing, distance_m};

@@ -132,6 +132,12 @@ impl Shard {
         self.shared.slots.slot(unit)
     }
 
+    /// What filters ask about `unit`; `None` when it was never enrolled. Cost: one read.
+    #[must_use]
+    pub fn traits(&self, unit: UnitHandle) -> Option<UnitTraits> {
+        self.shared.slots.traits(unit)
+    }
+
     /// Loads a little of the slot of `unit`, which will be read soon.
     pub(crate) fn touch(&self, unit: UnitHandle) -> u64 {
         self.shared.slots.touch(unit)

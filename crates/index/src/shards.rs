@@ -82,6 +82,13 @@ impl LiveIndex {
         shard.slot(unit)
     }
 
+    /// What filters ask about `unit`; `None` when it was never enrolled. Cost: one read.
+    #[must_use]
+    pub fn traits(&self, unit: UnitHandle) -> Option<UnitTraits> {
+        let (shard, unit) = self.home(unit);
+        shard.traits(unit)
+    }
+
     /// The newest place of a device of a unit that several devices give places of; `None` for others.
     #[must_use]
     pub fn source(&self, device: DeviceHandle) -> Option<Source> {

@@ -1,12 +1,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use model::{Binding, DeviceId, Flags, Heard, Press, SenderName, SignalKind, Timestamp, What};
+use model::{
+    AccuracyBasis, Binding, DeviceId, Flags, Heard, PositionReport, Press, Privacy, SenderName, SignalKind, Timestamp,
+    What,
+};
 use wire::{Decoded, Reply, proto};
 
 use crate::codes::{Codes, Distrust};
 use crate::gateways::Through;
 use crate::{Allowed, Counters, DeviceRates, Intake, NotSettled, Setting};
+
+/// A coarse place is never said to be better than this, in metres.
+const COARSE_ACCURACY_M: f32 = 100.0;
 
 /// Decides who may say something: device -> unit, refused by value, each refusal counted.
 /// One per session, since it remembers whom it looked up last.
@@ -214,13 +220,11 @@ impl<I: Intake> Admitter<I> {
                 Some(number) => self.resolve_number(*number, devices, generation),
                 None => device().ok_or(Stranger::Nameless).and_then(|device| self.resolve(device)),
             };
-            match binding {
-                Ok(binding) if !self.has_room(binding, report.flags, received) => {
-                    self.refuse(admission, *place, "rate", "the device sends more than it may".to_owned());
-                }
-                Ok(binding) => admission.heard.push(Heard { binding, received, what: What::Report(*report) }),
-                Err(stranger) => {
-                    let (reason, detail) = stranger.words(device());
+            let taken = binding.map_err(Refused::Stranger).and_then(|binding| self.taken(binding, report, received));
+            match taken {
+                Ok(heard) => admission.heard.push(heard),
+                Err(refused) => {
+                    let (reason, detail) = refused.words(device());
                     self.refuse(admission, *place, reason, detail);
                 }
             }
@@ -228,9 +232,24 @@ impl<I: Intake> Admitter<I> {
         admission.reports += admission.heard.len() - taken_before;
     }
 
-    fn has_room(&self, binding: Binding, flags: Flags, received: Timestamp) -> bool {
-        let rates = self.rates.as_ref();
-        rates.is_none_or(|rates| rates.has_room(binding.device, received, flags.contains(Flags::BACKLOG)))
+    /// A report of `binding` as it is handed over.
+    fn taken(&self, binding: Binding, report: &PositionReport, received: Timestamp) -> Result<Heard, Refused> {
+        let kept = self.kept(binding, report).ok_or(Refused::OffDuty)?;
+        let is_backlog = report.flags.contains(Flags::BACKLOG);
+        if self.rates.as_ref().is_some_and(|rates| !rates.has_room(binding.device, received, is_backlog)) {
+            return Err(Refused::Rate);
+        }
+        Ok(Heard { binding, received, what: What::Report(kept) })
+    }
+
+    /// What may be kept of a report, `None`: nothing. Whoever presses the button is to be found, where it is.
+    fn kept(&self, binding: Binding, report: &PositionReport) -> Option<PositionReport> {
+        match self.intake.privacy(binding.unit) {
+            _ if report.flags.contains(Flags::EMERGENCY) => Some(*report),
+            Privacy::Open => Some(*report),
+            Privacy::Coarse => Some(coarse(report)),
+            Privacy::OffDuty => None,
+        }
     }
 
     /// Rings for each button of a frame, with the first place that its device sent with the button pressed.
@@ -260,7 +279,7 @@ impl<I: Intake> Admitter<I> {
                 _ => What::Contact,
             };
             let binding = signal.device.as_ref().and_then(|device| self.resolve(device).ok());
-            if let Some(binding) = binding {
+            if let Some(binding) = binding.filter(|one| self.intake.privacy(one.unit) != Privacy::OffDuty) {
                 admission.heard.push(Heard { binding, received, what });
             }
         }
@@ -325,6 +344,28 @@ impl<I: Intake> Admitter<I> {
     }
 }
 
+/// Why a report is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Refused {
+    /// Nobody is bound.
+    Stranger(Stranger),
+    /// Its unit is off duty.
+    OffDuty,
+    /// Its device sends more than it may.
+    Rate,
+}
+
+impl Refused {
+    /// The stable word, and what it means for a person.
+    fn words(self, device: Option<&DeviceId>) -> (&'static str, String) {
+        match self {
+            Self::Stranger(stranger) => stranger.words(device),
+            Self::OffDuty => ("off_duty", "nothing is kept of a unit that is off duty".to_owned()),
+            Self::Rate => ("rate", "the device sends more than it may".to_owned()),
+        }
+    }
+}
+
 impl Stranger {
     /// The stable word, and what it means for a person.
     fn words(self, device: Option<&DeviceId>) -> (&'static str, String) {
@@ -341,6 +382,21 @@ impl Stranger {
             }
             _ => ("no_identity", "neither the frame nor the session names a device".to_owned()),
         }
+    }
+}
+
+/// The report without what tells more than about where its device is.
+fn coarse(report: &PositionReport) -> PositionReport {
+    let wider = report.accuracy_m.map_or(COARSE_ACCURACY_M, |accuracy_m| accuracy_m + geodesy::COARSE_M);
+    PositionReport {
+        position: geodesy::coarse(report.position),
+        accuracy_m: Some(wider.max(COARSE_ACCURACY_M)),
+        accuracy_basis: Some(AccuracyBasis::Class),
+        speed_mps: None,
+        course_deg: None,
+        altitude: None,
+        flags: report.flags.with(Flags::COARSE),
+        ..*report
     }
 }
 

@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use model::{Binding, DeviceId, Heard, Press};
+use model::{Binding, DeviceId, Heard, Press, Privacy, UnitHandle};
 
 /// The engine, as `ingest` sees it.
 pub trait Intake: Send + Sync + 'static {
@@ -10,6 +10,12 @@ pub trait Intake: Send + Sync + 'static {
     /// Rises whenever a binding that [`Self::resolve`] gave may hold no longer. One that was asked for after a number was read
     /// holds as long as that number does.
     fn generation(&self) -> u32;
+
+    /// What may be kept of the places of `unit` now. Asked for each of its reports.
+    fn privacy(&self, unit: UnitHandle) -> Privacy {
+        let _ = unit;
+        Privacy::Open
+    }
 
     /// The code by which `device` shows that it was registered here; `None` where codes are not checked.
     fn code(&self, device: &DeviceId) -> Option<Vec<u8>> {

@@ -15,6 +15,7 @@ mod name;
 mod organisation;
 mod position;
 mod principal;
+mod privacy;
 mod report;
 mod shards;
 mod time;
@@ -34,6 +35,7 @@ pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName,
 pub use organisation::{Command, Organisation, Rings};
 pub use position::Position;
 pub use principal::{Principal, Role};
+pub use privacy::Privacy;
 pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, PositionReport, SignalKind, TimeBasis};
 pub use shards::Shards;
 pub use time::Timestamp;

@@ -188,7 +188,10 @@ impl Flags {
     /// Sources of the unit say that it is in two places.
     pub const SPLIT: Self = Self(1 << 10);
 
-    const WORDS: [(Self, &'static str); 11] = [
+    /// Rounded to about 100 m: a volunteer who is not tasked.
+    pub const COARSE: Self = Self(1 << 11);
+
+    const WORDS: [(Self, &'static str); 12] = [
         (Self::EMERGENCY, "emergency"),
         (Self::BACKLOG, "backlog"),
         (Self::NULL_PLACE, "null_place"),
@@ -200,6 +203,7 @@ impl Flags {
         (Self::TIME_MISSING, "time_missing"),
         (Self::NOT_STORED, "not_stored"),
         (Self::SPLIT, "split"),
+        (Self::COARSE, "coarse"),
     ];
 
     /// The set as bits; the lowest is [`Self::EMERGENCY`]. They are written to disk: a bit never changes its meaning.

@@ -2,15 +2,18 @@ use std::sync::Arc;
 
 use crate::codes::TerminalCodes;
 use crate::quarantine::Quarantine;
+use crate::tasked::Tasked;
 use engine::{Engine, Unsettled};
 use ingest::{Intake, NotSettled, QueueFull};
-use model::{Binding, DeviceId, Heard, Press};
+use model::{Binding, DeviceId, Heard, Press, Privacy, UnitHandle, UnitKind};
 
 /// The engine as `ingest` sees it.
 pub(crate) struct EngineIntake {
     pub(crate) engine: Arc<Engine>,
     /// Whom nobody knows.
     pub(crate) quarantine: Arc<Quarantine>,
+    /// Who is sent to something.
+    pub(crate) tasked: Arc<Tasked>,
     /// `None` where codes of terminals are not checked.
     pub(crate) codes: Option<TerminalCodes>,
 }
@@ -48,6 +51,13 @@ impl Intake for EngineIntake {
 
     fn generation(&self) -> u32 {
         self.engine.live().roster().generation()
+    }
+
+    fn privacy(&self, unit: UnitHandle) -> Privacy {
+        let Some(traits) = self.engine.live().traits(unit) else { return Privacy::Open };
+        // Asked for volunteers only.
+        let is_tasked = traits.kind == UnitKind::Community && self.tasked.has(unit);
+        Privacy::of(traits.kind, traits.status, is_tasked)
     }
 
     fn code(&self, device: &DeviceId) -> Option<Vec<u8>> {

@@ -57,7 +57,11 @@ impl Service {
         self.scopes.plant(changes.tree);
         for (name, record) in changes.units {
             match record {
-                Some(record) => self.take(&record, now),
+                Some(record) => {
+                    self.take(&record, now);
+                    let unit = self.engine.live().roster().find(&record.unit.name);
+                    unit.into_iter().for_each(|unit| self.tasked.follow(unit, &record));
+                }
                 None => {
                     self.level.beat(&name, None);
                     self.level.note_duty(&name, None);

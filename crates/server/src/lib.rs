@@ -20,6 +20,7 @@ mod search;
 mod seats;
 mod small_file;
 mod storage;
+mod tasked;
 mod tls;
 mod units_file;
 mod zones;

@@ -28,6 +28,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
 use crate::seats::Seats;
+use crate::tasked::Tasked;
 use crate::tls::{Incoming, Port, Presented, Tls};
 use crate::zones::Zones;
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
@@ -52,6 +53,7 @@ pub(crate) struct Service {
     pub(crate) auditor: Auditor,
     pub(crate) glass: Glass,
     pub(crate) quarantine: Arc<Quarantine>,
+    pub(crate) tasked: Arc<Tasked>,
     pub(crate) level: Level,
     pub(crate) zones: Zones,
     pub(crate) listeners: Listeners,
@@ -73,7 +75,13 @@ impl Service {
         let clock = Arc::clone(&outside.clock);
         let quarantine = Arc::new(Quarantine::default());
         let is_limited = [Some(http), config.grpc].into_iter().flatten().any(|one| config.device_rate.holds_at(one));
-        let intake = EngineIntake { engine: Arc::clone(&engine), quarantine: Arc::clone(&quarantine), codes };
+        let tasked = Arc::<Tasked>::default();
+        let intake = EngineIntake {
+            engine: Arc::clone(&engine),
+            quarantine: Arc::clone(&quarantine),
+            tasked: Arc::clone(&tasked),
+            codes,
+        };
         let setting = Setting {
             intake: Arc::new(intake),
             counters: Arc::clone(&outside.counters),
@@ -106,6 +114,7 @@ impl Service {
             auditor: Auditor::start(Arc::clone(&store)),
             glass: Glass::default(),
             quarantine,
+            tasked,
             level: Level::default(),
             zones: Zones::default(),
             listeners: Listeners::default(),

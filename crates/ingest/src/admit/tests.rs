@@ -17,6 +17,7 @@ struct Roster {
     presses: Mutex<Vec<Press>>,
     /// Codes are checked, and each is that of its device's name.
     checks_codes: bool,
+    privacy: Mutex<BTreeMap<u32, Privacy>>,
 }
 
 impl Roster {
@@ -45,6 +46,10 @@ impl Intake for Roster {
 
     fn generation(&self) -> u32 {
         *self.generation.lock().unwrap()
+    }
+
+    fn privacy(&self, unit: UnitHandle) -> Privacy {
+        self.privacy.lock().unwrap().get(&unit.0).copied().unwrap_or(Privacy::Open)
     }
 
     fn code(&self, device: &DeviceId) -> Option<Vec<u8>> {
@@ -325,4 +330,41 @@ fn a_device_over_its_rate_is_refused_by_each_fix_and_rings_all_the_same() {
     assert_eq!(refusals(&admission), [(3, "rate"), (5, "rate")]);
     assert_eq!(gateway.admitter.counters.refused_so_far("muster", "rate"), 2);
     assert_eq!(gateway.roster.presses.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn of_a_unit_off_duty_nothing_is_taken_but_its_button_with_the_place() {
+    let mut gateway = Gateway::new();
+    gateway.roster.privacy.lock().unwrap().insert(1, Privacy::OffDuty);
+    let admission = gateway.columns(&["cot:a", "cot:b"], &[0, 1], &[]);
+    assert_eq!((units(&admission), refusals(&admission)), (vec![2], vec![(0, "off_duty")]));
+    let presence = proto::Presence { device: "cot:a".into(), present: true, ..proto::Presence::default() };
+    assert!(
+        gateway.take(proto::gateway_up::Payload::Presence(presence)).heard.is_empty(),
+        "not even that it was there"
+    );
+    let admission = gateway.columns(&[], &[0], &[2]);
+    assert_eq!(units(&admission), [1], "who presses the button is to be found");
+    assert!(gateway.roster.presses.lock().unwrap()[0].place.is_some());
+    gateway.roster.privacy.lock().unwrap().clear();
+    assert_eq!(units(&gateway.columns(&[], &[0], &[])), [1], "on duty again, in the same session");
+}
+
+#[test]
+fn a_volunteer_is_about_where_it_is_and_says_so_until_it_presses_the_button() {
+    let mut gateway = Gateway::new();
+    gateway.roster.privacy.lock().unwrap().insert(1, Privacy::Coarse);
+    let reports = |admission: &Admission| -> Vec<PositionReport> {
+        let report = |heard: &Heard| if let What::Report(report) = heard.what { report } else { panic!("a report") };
+        admission.heard.iter().map(report).collect()
+    };
+    let admission = gateway.columns(&["cot:a", "cot:b"], &[0, 1], &[]);
+    let [coarse, fine] = reports(&admission)[..] else { panic!("two reports") };
+    assert_eq!((fine.position.lat_e7(), fine.flags), (200_000, Flags::default()));
+    assert_eq!(coarse.position, geodesy::coarse(coarse.position), "the middle of a cell");
+    assert_ne!(coarse.position.lat_e7(), 100_000);
+    assert_eq!((coarse.accuracy_m, coarse.flags), (Some(100.0), Flags::COARSE));
+    assert!(coarse.speed_mps.is_none() && coarse.course_deg.is_none());
+    let pressed = reports(&gateway.columns(&[], &[0], &[2]))[0];
+    assert_eq!((pressed.position.lat_e7(), pressed.flags), (100_000, Flags::EMERGENCY));
 }

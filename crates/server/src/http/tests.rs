@@ -14,6 +14,7 @@ use crate::search::{Unanswered, whole};
 use crate::seats::{Request, Seat};
 
 mod explain;
+mod privacy;
 
 /// Status, `Retry-After` and body of one question.
 type Answer = (u16, Option<String>, Value);
