@@ -68,7 +68,6 @@ struct Known {
     /// Where its rings begin, and how many parts they have; none of a circle or where the area itself is asked.
     first: u32,
     count: u32,
-    margin_m: f64,
     far_m: f64,
     /// Centre and radius in metres of a circle.
     circle: Option<(Position, f64)>,
@@ -92,11 +91,13 @@ const CUT: u32 = u32::MAX;
 /// A zone whose border is near a square, or may be.
 #[derive(Debug, Clone, Copy)]
 struct Near {
+    zone: ZoneHandle,
     /// Its place in `zones`.
     at: u32,
     /// Where its parts begin, and how many they are; none: the area itself is asked.
     first: u32,
     count: u32,
+    margin_m: f64,
 }
 
 /// No place at all.
@@ -134,13 +135,12 @@ impl ZoneIndex {
         let (square, near) = self.leaf(place, |held| found.extend(held));
         let corner = square.corner();
         for near in near {
-            let known = &self.zones[near.at as usize];
             let is_held = match self.parts_of(near) {
-                [] => known.area.contains(place),
+                [] => self.zones[near.at as usize].area.contains(place),
                 parts => rings::hold(parts, &self.corners, corner, place),
             };
             if is_held {
-                found.push(known.zone);
+                found.push(near.zone);
             }
         }
         found.sort_unstable();
@@ -172,18 +172,17 @@ impl ZoneIndex {
             let ruler = Ruler::at(place);
             let mut least_m = f64::INFINITY;
             for near in near {
-                let known = &self.zones[near.at as usize];
-                let is_settled = is_settled(known.zone);
+                let is_settled = is_settled(near.zone);
                 settled_seen += usize::from(is_settled);
                 // Metres beyond the border, on the side where the unit is not.
                 let depth_m = self.depth_m(near, square, &ruler);
                 let over_m = if is_settled { -depth_m } else { depth_m };
-                if over_m > known.margin_m {
+                if over_m > near.margin_m {
                     // Edges that are not near the square may be nearer than the far margin.
-                    let is_far = over_m >= known.far_m && self.is_far(known.zone, place);
-                    beyond.push(Beyond { zone: known.zone, is_inside: !is_settled, is_far });
+                    let is_far = over_m >= self.zones[near.at as usize].far_m && self.is_far(near.zone, place);
+                    beyond.push(Beyond { zone: near.zone, is_inside: !is_settled, is_far });
                 }
-                least_m = least_m.min(known.margin_m - over_m);
+                least_m = least_m.min(near.margin_m - over_m);
             }
             (ruler, least_m)
         });
@@ -244,13 +243,12 @@ impl ZoneIndex {
 
     /// Metres from the border of a zone that is near, positive inside.
     fn depth_m(&self, near: &Near, square: Square, ruler: &Ruler) -> f64 {
-        let known = &self.zones[near.at as usize];
-        if let Some((centre, radius_m)) = known.circle {
-            return radius_m - ruler.way_to(centre).distance_m;
-        }
         let place = ruler.from();
         let (is_inside, metres) = match self.parts_of(near) {
-            [] => (known.area.contains(place), known.area.border_m(ruler)),
+            [] => match &self.zones[near.at as usize] {
+                Known { circle: Some((centre, radius_m)), .. } => return radius_m - ruler.way_to(*centre).distance_m,
+                Known { area, .. } => (area.contains(place), area.border_m(ruler)),
+            },
             parts => {
                 let metres = rings::border_m2(parts, &self.corners, ruler).sqrt();
                 (rings::hold(parts, &self.corners, square.corner(), place), metres)
@@ -277,8 +275,7 @@ impl ZoneIndex {
     fn note_missing(&self, place: Position, settled: &[ZoneHandle], beyond: &mut Vec<Beyond>) {
         let mut missing = settled.to_vec();
         let (_, near) = self.leaf(place, |held| missing.retain(|zone| held.binary_search(zone).is_err()));
-        let handle = |near: &Near| self.zones[near.at as usize].zone;
-        missing.retain(|zone| near.binary_search_by_key(zone, handle).is_err());
+        missing.retain(|zone| near.binary_search_by_key(zone, |near| near.zone).is_err());
         let outside = |zone| Beyond { zone, is_inside: false, is_far: self.is_far(zone, place) };
         beyond.extend(missing.into_iter().map(outside));
     }

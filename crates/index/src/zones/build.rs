@@ -15,10 +15,10 @@ const WEIGHT_KEPT: usize = 12;
 const SHIFT_MIN: u32 = 11;
 /// A cut that makes so many times the work of what was cut serves nobody.
 const GROWTH_MAX: usize = 3;
-/// All squares together may have so many zones, edges and parts for each zone, and for each corner of one; and these besides.
-const WEIGHT_PER_ZONE: usize = 64;
-const WEIGHT_PER_CORNER: usize = 8;
-const WEIGHT_FREE: usize = 1 << 16;
+/// All squares together may take so many bytes for each zone, and for each corner of one; and these besides.
+const BYTES_PER_ZONE: usize = 512;
+const BYTES_PER_CORNER: usize = 32;
+const BYTES_FREE: usize = 1 << 20;
 /// Squares up to this size, 0.4 degrees, are measured from their middle; about larger ones tiles have to say.
 const SHIFT_MEASURED: u32 = 22;
 
@@ -40,11 +40,17 @@ struct Quarter {
     parts: Vec<Part>,
 }
 
+impl Quarter {
+    fn bytes(&self) -> usize {
+        size_of::<Node>() + size_of_val(&self.held[..]) + kept_bytes(&self.near, &self.parts)
+    }
+}
+
 struct Builder {
     index: ZoneIndex,
     /// Tiles that hold those zones which are asked as a whole, by their place in `zones`.
     tiles: Vec<Vec<Tile>>,
-    weight_left: usize,
+    bytes_left: usize,
 }
 
 pub(super) fn index(mut entries: Vec<ZoneEntry>) -> ZoneIndex {
@@ -53,7 +59,7 @@ pub(super) fn index(mut entries: Vec<ZoneEntry>) -> ZoneIndex {
     if entries.is_empty() {
         return ZoneIndex::default();
     }
-    let mut builder = Builder { index: ZoneIndex::default(), tiles: Vec::with_capacity(entries.len()), weight_left: 0 };
+    let mut builder = Builder { index: ZoneIndex::default(), tiles: Vec::with_capacity(entries.len()), bytes_left: 0 };
     let first = builder.first(entries);
     let root = builder.root(first);
     builder.index.root = root.square;
@@ -86,12 +92,12 @@ impl Builder {
             let laid = rings::laid_down(&area, &mut self.index.corners, &mut parts);
             self.tiles.push(if laid.is_some() { Vec::new() } else { area.tiles() });
             let count = parts.len() as u32 - first;
-            near.push(Near { at, first, count });
+            near.push(Near { zone, at, first, count, margin_m });
             let circle = area.centre().zip(area.radius_m());
-            self.index.zones.push(Known { zone, first, count, margin_m, far_m: far_m.max(margin_m), circle, area });
+            self.index.zones.push(Known { zone, first, count, far_m: far_m.max(margin_m), circle, area });
         }
         self.index.rings.clone_from(&parts);
-        self.weight_left = WEIGHT_PER_ZONE * near.len() + WEIGHT_PER_CORNER * self.index.corners.len() + WEIGHT_FREE;
+        self.bytes_left = BYTES_PER_ZONE * near.len() + BYTES_PER_CORNER * self.index.corners.len() + BYTES_FREE;
         Open { square: Square::FIRST, node: 0, near, parts }
     }
 
@@ -112,17 +118,20 @@ impl Builder {
 
     /// Cuts a square if that serves, else keeps what is near it.
     fn settle(&mut self, open: Open, next: &mut Vec<Open>) {
-        let weight = weight(&open.near, &open.parts);
-        let is_light = open.near.len() <= NEAR_KEPT && weight <= WEIGHT_KEPT + NEAR_KEPT;
+        let work = weight(&open.near, &open.parts);
+        let is_light = open.near.len() <= NEAR_KEPT && work <= WEIGHT_KEPT + NEAR_KEPT;
         if is_light || open.square.shift <= SHIFT_MIN {
             return self.keep(open);
         }
         let quarters = self.quarters(&open);
-        let grown: usize = quarters.iter().map(|quarter| weight_of(quarter) + quarter.held.len()).sum();
-        if grown > weight * GROWTH_MAX || grown.saturating_sub(weight) > self.weight_left {
+        let grown: usize = quarters.iter().map(|quarter| weight(&quarter.near, &quarter.parts)).sum();
+        // What the square itself would have kept is free again.
+        let bytes = quarters.iter().map(Quarter::bytes).sum::<usize>();
+        let bytes = bytes.saturating_sub(kept_bytes(&open.near, &open.parts));
+        if grown > work * GROWTH_MAX || bytes > self.bytes_left {
             return self.keep(open);
         }
-        self.weight_left -= grown.saturating_sub(weight);
+        self.bytes_left -= bytes;
         let first = self.index.nodes.len();
         let node = &mut self.index.nodes[open.node];
         (node.next, node.near_count) = (first as u32, CUT);
@@ -156,7 +165,7 @@ impl Builder {
         let mut around: Option<(f64, Around)> = None;
         for near in &open.near {
             let known = &self.index.zones[near.at as usize];
-            let reach_m = reach_m(known.margin_m);
+            let reach_m = reach_m(near.margin_m);
             let around = match around {
                 Some((metres, around)) if metres.to_bits() == reach_m.to_bits() => around,
                 _ => around.insert((reach_m, square.around(reach_m))).1,
@@ -172,7 +181,7 @@ impl Builder {
                 Left::Nothing => {}
                 Left::All => quarter.held.push(known.zone),
                 Left::Parts => {
-                    quarter.near.push(Near { at: near.at, first, count: quarter.parts.len() as u32 - first });
+                    quarter.near.push(Near { first, count: quarter.parts.len() as u32 - first, ..*near });
                 }
             }
         }
@@ -189,8 +198,9 @@ fn weight(near: &[Near], parts: &[Part]) -> usize {
     near.len() + rings::weight(parts)
 }
 
-fn weight_of(quarter: &Quarter) -> usize {
-    weight(&quarter.near, &quarter.parts)
+/// Bytes that a square takes which is not cut.
+fn kept_bytes(near: &[Near], parts: &[Part]) -> usize {
+    size_of_val(near) + size_of_val(parts)
 }
 
 /// The middle of a square, and how far from it its places may be.

@@ -66,7 +66,7 @@ impl Part {
 
     /// From one corner to the next.
     fn corners(self, corners: &[Corner]) -> &[Corner] {
-        &corners[self.first as usize..][..self.edges() + 1]
+        if self.edges() == 0 { &[] } else { &corners[self.first as usize..][..self.edges() + 1] }
     }
 }
 
@@ -224,7 +224,7 @@ fn nearest_m2(parts: &[Part], corners: &[Corner], ruler: &Ruler, is_asked: impl 
     let place = ruler.from();
     let (lon, lat) = (i64::from(place.lon_e7()), i64::from(place.lat_e7()));
     let off = |corner: Corner| (i64::from(corner[0]) - lon, i64::from(corner[1]) - lat);
-    let edges = parts.iter().filter(|part| part.edges() > 0).flat_map(|part| part.corners(corners).windows(2));
+    let edges = parts.iter().flat_map(|part| part.corners(corners).windows(2));
     let asked = edges.filter(|edge| is_asked(edge[0], edge[1]));
     asked.map(|edge| ruler.edge_m2(off(edge[0]), off(edge[1]))).fold(f64::INFINITY, f64::min)
 }
@@ -275,7 +275,7 @@ impl Way {
     /// Which side of a ring the point is on.
     fn side(&self, ring: &[Part], corners: &[Corner]) -> Side {
         let mut is_inside = ring[0].is_round();
-        for part in ring.iter().filter(|part| part.edges() > 0) {
+        for part in ring {
             for edge in part.corners(corners).windows(2) {
                 if self.is_on(edge[0], edge[1]) {
                     return Side::Edge;

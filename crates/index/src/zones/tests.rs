@@ -296,6 +296,27 @@ fn no_heap_of_zones_takes_more_memory_than_its_share() {
     assert!(checked(entries(needles, 25.0), places) < 2_500, "over half the earth");
 }
 
+/// A place 99 m inside, with an edge 130 m away near its square and the nearest edge not, was once told to be 100 m inside.
+#[test]
+fn far_is_judged_by_all_edges_not_by_those_near_the_square() {
+    let mut random = Seeded::new(13);
+    let areas = (0..1_500).map(|_| {
+        let middle = (22.8 + random.between(-0.01, 0.01), 108.35 + random.between(-0.01, 0.01));
+        Area::polygons(&[vec![star(&mut random, middle, 12, (150.0, 500.0))]]).unwrap()
+    });
+    let entries = entries(areas.collect::<Vec<_>>(), 25.0);
+    let index = ZoneIndex::of(entries.clone());
+    let all: Vec<ZoneHandle> = entries.iter().map(|entry| entry.zone).collect();
+    let mut beyond = Vec::new();
+    for _ in 0..40 {
+        let place = at(22.8 + random.between(-0.01, 0.01), 108.35 + random.between(-0.01, 0.01));
+        for settled in [&[][..], &all] {
+            index.observe(place, settled, &mut beyond);
+            assert_eq!(beyond, observed_by_scan(&entries, place, settled), "{place}");
+        }
+    }
+}
+
 #[test]
 fn a_border_of_ten_thousand_points_costs_a_place_a_few_of_them() {
     let mut random = Seeded::new(9);
