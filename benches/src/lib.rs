@@ -17,6 +17,7 @@ pub mod served;
 #[cfg(test)]
 mod tests;
 pub mod trace;
+mod zones;
 
 pub use area::{Disc, Outline, Region};
 pub use fleet::{Fleet, Spread};
@@ -25,3 +26,4 @@ pub use packed::Packed;
 pub use plane::{Best, K, Number, Plane, Scan};
 pub use point_tree::{Narrow, PointTree, Wide};
 pub use rounds::{Rounds, on_core, quantile, timed};
+pub use zones::Ground;
