@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use geodesy::{Area, Vertex};
-use model::{Organisation, Position, Rings, UnitKind};
+use model::{Organisation, Position, Rings, Shape, UnitKind, Zone};
 use muster_tests::nanning;
 use proptest::prelude::*;
 use store::Store;
-use store::exchange::{parse_organisations_json, parse_units_csv};
+use store::exchange::{parse_organisations_json, parse_units_csv, parse_zones_json};
 
-/// Both files together may have no more bytes.
+/// All files together may have no more bytes.
 const BYTES_MAX: usize = 1 << 20;
 
 fn committed(name: &str) -> Vec<u8> {
@@ -119,6 +119,34 @@ proptest! {
     }
 }
 
+fn zones() -> Vec<Zone> {
+    let rows = parse_zones_json(&committed("zones.geojson"), None, &server::Earth).unwrap();
+    rows.into_iter().map(|row| row.zone).collect()
+}
+
+#[test]
+fn zones_are_those_of_the_report_and_those_of_a_layer_share_their_borders() {
+    let all = zones();
+    assert_eq!([1, 2, 3, 4].map(|layer| all.iter().filter(|zone| zone.layer == layer).count()), [11, 31, 148, 64]);
+    let offices: BTreeSet<_> = organisations().into_iter().map(|one| one.name).collect();
+    assert!(all.iter().all(|zone| zone.organisation.as_ref().is_some_and(|office| offices.contains(office))));
+    assert!(all.iter().all(|zone| !zone.minimum.is_empty() && zone.utc_offset_min == 480));
+    for layer in [1, 2, 3] {
+        let mut edges: HashMap<(Position, Position), u32> = HashMap::new();
+        for zone in all.iter().filter(|zone| zone.layer == layer) {
+            let Shape::Polygons(polygons) = &zone.shape else { panic!("{}: no polygons", zone.name) };
+            let rings = polygons.iter().flatten();
+            rings.flat_map(|ring| ring.windows(2)).for_each(|edge| *edges.entry((edge[0], edge[1])).or_default() += 1);
+        }
+        assert!(edges.values().all(|times| *times == 1), "layer {layer}: an edge is there twice in one direction");
+        // Whatever has nobody on its other side is the border of the city, a ring: so there is neither gap nor overlap.
+        let outer: Vec<_> = edges.keys().filter(|(from, to)| !edges.contains_key(&(*to, *from))).collect();
+        let begins: BTreeSet<_> = outer.iter().map(|edge| edge.0).collect();
+        assert_eq!(begins, outer.iter().map(|edge| edge.1).collect(), "layer {layer}");
+        assert_eq!(begins.len(), outer.len(), "layer {layer}");
+    }
+}
+
 #[test]
 fn units_are_those_that_the_city_sends() {
     let forces = nanning::forces();
@@ -164,6 +192,8 @@ fn the_store_takes_the_fixture() {
     let by = store::By { principal: &model::Principal::local(), now, reason: None };
     let all = organisations();
     assert_eq!(store.import_organisations(&by, &all).unwrap().changed, 75);
+    let zones = parse_zones_json(&committed("zones.geojson"), None, &server::Earth).unwrap();
+    assert_eq!(store.import_zones(&by, &zones).unwrap().changed, 254);
     let rows = parse_units_csv(&committed("units.csv")).unwrap();
     assert_eq!(store.import_units(&by, &rows).unwrap().changed, 3_463 + 96 + 332);
     let crewed: Vec<_> = nanning::forces().records().filter(|record| !record.crew.is_empty()).collect();

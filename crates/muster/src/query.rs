@@ -39,6 +39,13 @@ enum Question {
         #[command(flatten)]
         server: At,
     },
+    /// Who is in a zone, and whether it is enough
+    Zone {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        server: At,
+    },
     /// One unit and where it is
     Unit {
         /// Its name
@@ -62,6 +69,15 @@ impl Query {
                     println!("{answer}");
                 } else {
                     print_nearest(&answer);
+                }
+            }
+            Question::Zone { name, server } => {
+                let strength = ask(&format!("{}/v1/zones/{name}/strength", server.server))?;
+                let units = ask(&format!("{}/v1/zones/{name}/units", server.server))?;
+                if server.json {
+                    println!("{}", serde_json::json!({"strength": strength, "units": units}));
+                } else {
+                    print_zone(&strength, &units);
                 }
             }
             Question::Unit { name, server } => {
@@ -140,6 +156,54 @@ pub(crate) fn print_nearest(answer: &Value) {
         None => "unknown".to_owned(),
     };
     println!("as of {}; candidates: {candidates}", text(&answer["as_of"]));
+}
+
+/// The strength of a zone against what it needs, and the first page of who is in it.
+fn print_zone(strength: &Value, units: &Value) {
+    let watched = if strength["watched"] == true { "" } else { ", outside its hours" };
+    println!("zone {} of {}, layer {}{watched}", text(&strength["zone"]), text(&strength["org"]), strength["layer"]);
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["kind", "status", "fresh", "stale", "out of contact"]);
+    for (kind, statuses) in strength["units"].as_object().into_iter().flatten() {
+        for (status, heads) in statuses.as_object().into_iter().flatten() {
+            let of = |word: &str| heads[word].to_string();
+            table.add_row([kind.clone(), status.clone(), of("fresh"), of("stale"), of("out_of_contact")]);
+        }
+    }
+    println!("{table}");
+    for need in strength["minimum"].as_array().into_iter().flatten() {
+        let kinds: Vec<_> = need["kinds"].as_array().into_iter().flatten().map(text).collect();
+        let kinds = if kinds.is_empty() { "of the police".to_owned() } else { kinds.join(" or ") };
+        let is_kept = need["have"].as_u64() >= need["at_least"].as_u64();
+        let word = if is_kept { "enough" } else { "TOO FEW" };
+        println!("{word}: {} {kinds}, at least {} now", need["have"], need["at_least"]);
+    }
+    print_units(units);
+}
+
+/// A table of units with their ages.
+fn print_units(answer: &Value) {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table.set_header(["unit", "kind", "status", "fix age", "contact", "source"]);
+    for feature in answer["features"].as_array().into_iter().flatten() {
+        let of = &feature["properties"];
+        let stale = if of["stale"] == true { " (stale)" } else { "" };
+        table.add_row([
+            text(&of["unit"]),
+            text(&of["kind"]),
+            text(&of["status"]),
+            format!("{}{stale}", seconds(&of["fix_age_s"])),
+            seconds(&of["contact_age_s"]),
+            text(&of["source"]),
+        ]);
+    }
+    println!("{table}");
+    if answer["next"].is_string() {
+        println!("and more: these are the first {}", answer["features"].as_array().map_or(0, Vec::len));
+    }
+    println!("as of {}", text(&answer["as_of"]));
 }
 
 fn print_unit(feature: &Value) {

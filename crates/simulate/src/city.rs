@@ -1,4 +1,5 @@
 mod grid;
+mod parts;
 mod places;
 mod river;
 mod roads;
@@ -132,6 +133,12 @@ impl City {
     pub fn territory(&self, is_in: impl Fn(&Station) -> bool) -> Vec<Rings> {
         let cells = self.stations.iter().zip(&self.cells).filter(|(station, _)| is_in(station));
         territories::joined(&cells.map(|(_, cell)| cell.as_slice()).collect::<Vec<_>>())
+    }
+
+    /// The ground of each station, in the order of the stations, parted into as many beats as `count_of` says: they leave no gap
+    /// and do not overlap, and share their corners bit by bit. None of a station that stands where another does.
+    pub(crate) fn beats_of_stations(&self, count_of: impl Fn(&Station) -> usize) -> Vec<Vec<Rings>> {
+        parts::parted(&self.cells, |at| count_of(&self.stations[at]))
     }
 
     /// Armed posts, traffic booths, service stations and the gates on the ways out.

@@ -4,6 +4,7 @@ mod offices;
 mod records;
 mod routes;
 mod trips;
+mod zones;
 
 use std::sync::Arc;
 use std::time::Duration;
