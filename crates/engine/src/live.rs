@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use geodesy::Area;
 use index::{Change, LiveIndex, Slot, UnitTraits};
-use model::{Binding, Clock, Position, Shards, Timestamp, Unit, UnitHandle, UnitName};
+use model::{Binding, Clock, Minimum, Position, Shards, Timestamp, Unit, UnitHandle, UnitName};
 use query::{Deadline, DegradedNearest, Nearest, NearestAsk, QueryError, Scope, Within, WithinAsk};
 
 use crate::broken::Broken;
@@ -136,6 +136,21 @@ impl Live {
     #[must_use]
     pub fn traits(&self, unit: UnitHandle) -> Option<UnitTraits> {
         self.index.traits(unit)
+    }
+
+    /// How many units that `scope` shows and `minimum` counts are in an area, up to [`Minimum::at_least`], ages as of now.
+    ///
+    /// # Errors
+    /// [`QueryError::DeadlineExceeded`] when `deadline` passes first: never a smaller count.
+    pub fn count_within(
+        &self,
+        area: &Area,
+        minimum: &Minimum,
+        scope: &Scope,
+        deadline: Duration,
+    ) -> Result<u32, QueryError> {
+        let deadline = Deadline::after(&*self.clock, deadline);
+        query::count_within(&self.index, area, minimum, scope, self.clock.now(), &deadline)
     }
 
     /// One unit; `None` as well when `scope` hides it.

@@ -33,7 +33,7 @@ use crate::live::Live;
 use crate::recover::Missed;
 use feed::Shared;
 use recent::Recent;
-use run::{Message, Watcher};
+use run::{Message, State, Watcher};
 
 /// The watcher, for whoever tells it something or listens to it.
 #[derive(Debug)]
@@ -99,6 +99,21 @@ impl Watch {
     /// Adds an event that was found elsewhere; `mark` names what has begun (`true`) or ended with it.
     pub fn note(&self, event: Event, mark: Option<(EventKind, String, bool)>) {
         self.send(Message::Note(Box::new(event), mark));
+    }
+
+    /// Something that is always in one state, and is named without blanks, is in `state` now; `None`: it is no more. `event` tells
+    /// it, unless it was in that state already: both are written in one transaction, so that a restart neither repeats nor loses it.
+    pub fn note_state(&self, event: Option<Event>, kind: EventKind, name: String, state: Option<String>) {
+        self.send(Message::State(Box::new(State { event, kind, name, state })));
+    }
+
+    /// What [`Self::note_state`] has written of one kind: names and their states. What was told last may not be there yet.
+    ///
+    /// # Errors
+    /// [`StoreError`], ours or the disk's.
+    pub fn states(&self, kind: EventKind) -> Result<Vec<(String, String)>, StoreError> {
+        let split = |mark: String| mark.split_once(' ').map(|(name, state)| (name.to_owned(), state.to_owned()));
+        Ok(self.recent.marks(kind)?.into_iter().filter_map(split).collect())
     }
 
     /// A gateway fell silent, and with it these units.

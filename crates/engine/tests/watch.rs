@@ -12,8 +12,8 @@ use geodesy::{Area, Vertex, destination};
 use index::{Change, margin_for};
 use journal::Segments;
 use model::{
-    Clock, DeviceId, Disk, Event, Flags, Heard, Minimum, Position, PositionReport, Press, Settle, Shape, Shards,
-    Timestamp, Unit, UnitKind, UnitName, What, Zone, ZoneName,
+    Clock, DeviceId, Disk, Event, EventKind, Flags, Heard, Minimum, Position, PositionReport, Press, Settle, Shape,
+    Shards, Timestamp, Unit, UnitKind, UnitName, What, Zone, ZoneName,
 };
 use store::events::Events;
 use testkit::{ManualClock, Seeded, SimDisk};
@@ -323,4 +323,42 @@ fn power_losses_neither_lose_crossings_nor_invent_any() {
     let crossings: usize = (0..seeds).map(|seed| runtime.block_on(drives_through_power_losses(seed, losses))).sum();
     println!("{} losses of power, {crossings} crossings, 0 lost, 0 invented", seeds * u64::from(losses));
     assert!(crossings > 500, "{crossings} crossings prove little");
+}
+
+/// Something in one state at a time: the same state is told once, also when the process ended between.
+#[tokio::test]
+async fn a_state_is_told_once_and_a_restart_goes_on_from_it() {
+    let (folder, clock) = (tempfile::tempdir().expect("a folder"), Arc::new(ManualClock::at(at(100))));
+    let open = || {
+        let events = Arc::new(Events::open(folder.path()).expect("SQLite is there"));
+        let clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        Engine::start_watching(clock, UnknownDevices::Refuse, events).expect("nothing is there yet")
+    };
+    let note = |watch: &engine::Watch, name: &str, state: Option<&str>| {
+        let event = Event::of(EventKind::Standing, at(100), at(100)).with("state", state.unwrap_or("none"));
+        let event = state.map(|_| event);
+        watch.note_state(event, EventKind::Standing, name.to_owned(), state.map(str::to_owned));
+    };
+    let engine = open();
+    let watch = Arc::clone(engine.watch().expect("it watches"));
+    watch.set_zones(Vec::new()).await.expect("it runs");
+    for (name, state) in [("7", "near"), ("7", "near"), ("71", "near"), ("7", "apart")] {
+        note(&watch, name, Some(state));
+    }
+    assert_eq!(events(&engine, 3).len(), 3, "7 near, 71 near, 7 apart");
+    engine.stop().await;
+    drop((engine, watch));
+    let engine = open();
+    let watch = Arc::clone(engine.watch().expect("it watches"));
+    let known =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect::<Vec<_>>();
+    assert_eq!(watch.states(EventKind::Standing).expect("it is read"), known(&[("7", "apart"), ("71", "near")]));
+    watch.set_zones(Vec::new()).await.expect("it runs");
+    note(&watch, "7", Some("apart"));
+    note(&watch, "71", None);
+    note(&watch, "7", Some("near"));
+    let all = events(&engine, 4);
+    assert_eq!((all.len(), all[3].detail[0].1.as_str()), (4, "near"));
+    assert_eq!(watch.states(EventKind::Standing).expect("it is read"), known(&[("7", "near")]));
+    engine.stop().await;
 }

@@ -63,7 +63,7 @@ pub struct Event {
     pub unit: Option<UnitName>,
     /// Of which zone.
     pub zone: Option<ZoneName>,
-    /// Whose unit it is; `None`: nobody's, or no unit.
+    /// Whose unit, or standing query, it is; `None`: nobody's, or neither.
     pub organisation: Option<OrganisationName>,
     /// Whose zone it is; `None`: everybody's, or no zone.
     pub zone_organisation: Option<OrganisationName>,
@@ -96,5 +96,34 @@ impl Event {
     pub fn with(mut self, word: &'static str, value: impl Into<String>) -> Self {
         self.detail.push((Cow::Borrowed(word), value.into()));
         self
+    }
+
+    /// Whether it is about a standing query: only its organisation, and those above that see its units, may hear of it.
+    #[must_use]
+    pub const fn is_of_standing(&self) -> bool {
+        matches!(self.kind, EventKind::Standing | EventKind::StandingEnded)
+    }
+
+    /// All units that it names, with what it says of their places: whoever hears it looks at them.
+    pub fn units(&self) -> impl Iterator<Item = UnitName> {
+        let is_list = |word: &str| self.is_of_standing() && matches!(word, "nearest" | "other");
+        // No name has a blank in it.
+        let named = self.detail.iter().filter(move |(word, _)| is_list(word)).flat_map(|(_, names)| names.split(' '));
+        self.unit.iter().cloned().chain(named.filter_map(|name| UnitName::new(name).ok()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_of_a_standing_query_names_all_of_its_units() {
+        let at = Timestamp::MIN;
+        let standing = Event::of(EventKind::Standing, at, at).with("nearest", "a b,c");
+        let standing = Event { unit: Some(UnitName::new("d").unwrap()), ..standing.with("other", "e") };
+        assert_eq!(standing.units().map(|unit| unit.to_string()).collect::<Vec<_>>(), ["d", "a", "b,c", "e"]);
+        // Elsewhere the word may be another's.
+        assert_eq!(Event::of(EventKind::GatewayLost, at, at).with("other", "7").units().count(), 0);
     }
 }

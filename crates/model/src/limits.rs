@@ -291,3 +291,23 @@ pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 * 1024;
 pub const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(300);
 /// What could not be delivered for so long goes to the dead-letter list.
 pub const WEBHOOK_GIVE_UP: Duration = Duration::from_secs(86_400);
+/// Standing queries of one server at once.
+pub const STANDING_MAX: usize = 1_000;
+/// Of one organisation, so that none takes the room of the others; who asks for the whole has all of it.
+pub const STANDING_PER_ORGANISATION_MAX: usize = 200;
+/// Longest life of a standing query.
+pub const STANDING_LIFE_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Most units that a standing query for the nearest follows.
+pub const STANDING_K_MAX: u32 = 20;
+/// Most units that a standing query may want in a zone.
+pub const STANDING_COUNT_MAX: u32 = 10_000;
+/// Longest distance of a standing query of two units, in metres.
+pub const STANDING_NEAR_M_MAX: f64 = 50_000.0;
+/// Two units that were near are apart when they are so many times the distance from each other.
+pub const STANDING_APART: f64 = 1.2;
+/// Time of one core that standing queries may take in a second; those that had no turn are the first of the next.
+pub const STANDING_BUDGET: Duration = Duration::from_millis(50);
+/// A single one that takes longer has no answer, and is counted.
+pub const STANDING_DEADLINE: Duration = Duration::from_millis(20);
+/// A standing query ends when a unit or zone that it names is not seen for so long.
+pub const STANDING_GONE_TIME: Duration = Duration::from_secs(30);

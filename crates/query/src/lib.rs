@@ -2,6 +2,7 @@
 
 mod admission;
 mod ask;
+mod count;
 mod deadline;
 mod degraded;
 mod filter;
@@ -15,6 +16,7 @@ mod within;
 
 pub use admission::{Admission, Offer, Room, Ticket, Turn};
 pub use ask::{AskError, Explain, NearestAsk, Rank, UnknownRank, WithinAsk};
+pub use count::count_within;
 pub use deadline::{Deadline, QueryError};
 pub use degraded::{DegradedNearest, nearest_degraded};
 pub use filter::{Filter, Include};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use geodesy::{Area, Vantage, Vertex};
 use index::{Change, Fix, LiveIndex, Sight, Slot, UnitTraits};
 use model::{
-    Clock, DeviceHandle, Flags, OrganisationHandle, Position, Shards, Status, TimeBasis, Timestamp, UnitHandle,
-    UnitKind, UnitName,
+    Clock, DeviceHandle, Flags, Minimum, OrganisationHandle, Position, Shards, Status, TimeBasis, Timestamp,
+    UnitHandle, UnitKind, UnitName,
 };
 use proptest::prelude::*;
 use query::{
@@ -302,6 +302,35 @@ proptest! {
             }
         }
         prop_assert_eq!(found, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    /// A count is that of a full scan, and ends at what is asked for.
+    #[test]
+    fn a_count_agrees_with_a_full_scan(
+        seed in any::<u64>(), shards in 1usize..4, units in 1usize..400, shape in 0usize..4, size_m in 100.0..300_000.0f64,
+        at_least in 1u32..100, police in any::<bool>(), scope_m in prop::option::of(100.0..100_000.0f64),
+    ) {
+        let shape = Shape::ALL[shape];
+        let fleet = Fleet::in_shards(shards, seed, units, shape);
+        let area = Area::circle(shape.place(&mut Seeded::new(!seed)), size_m).unwrap();
+        let scope = scope_m.map(|size_m| (shape.place(&mut Seeded::new(seed ^ 1)), size_m));
+        let counts = |unit: UnitHandle, slot: &Slot| {
+            let kind = slot.traits.kind;
+            let is_wanted = if police { kind != UnitKind::Community } else { kind == UnitKind::Car };
+            let is_here = slot.fix.is_some_and(|fix| area.contains(fix.position));
+            is_here && is_wanted && slot.traits.status != Status::OffDuty && !is_hidden(scope, unit, slot)
+                && !matches!(left_out(slot, true), Some(OmittedReason::Covert | OmittedReason::OutOfContact))
+        };
+        let expected = fleet.rows.iter().filter(|(unit, slot)| slot.fix.is_some() && counts(**unit, slot)).count() as u32;
+        let seen = scope.map_or(Scope::everything(), |(centre, size_m)| district(centre, size_m));
+        let kinds = if police { Vec::new() } else { vec![UnitKind::Car] };
+        let minimum = Minimum { kinds, hours: Vec::new(), at_least };
+        let count = query::count_within(&fleet.index, &area, &minimum, &seen, as_of(), &Deadline::never()).unwrap();
+        prop_assert_eq!(count, expected.min(at_least));
     }
 }
 

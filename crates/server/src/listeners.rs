@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::{EventPage, Noted, Watch};
 use model::limits::LISTENERS_MAX;
-use model::{Event, EventKind, Position, Timestamp, UnitName, ZoneName};
+use model::{Event, EventKind, OrganisationName, Position, Timestamp, UnitName, ZoneName};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
@@ -153,9 +153,9 @@ impl Listener {
             let events: Vec<_> = page.events.into_iter().filter(is_for_it).collect();
             if !events.is_empty() {
                 // A unit is named once, however much it did.
-                let units: BTreeSet<_> = events.iter().filter_map(|noted| noted.event.unit.as_ref()).collect();
+                let units: BTreeSet<_> = events.iter().flat_map(|noted| noted.event.units()).collect();
                 if !units.is_empty() {
-                    let units = units.into_iter().map(UnitName::as_str);
+                    let units = units.iter().map(UnitName::as_str);
                     self.service.looked(&self.asker, "look.events", units).await?;
                 }
             }
@@ -198,6 +198,9 @@ impl<'a> Sight<'a> {
         if self.asker.sees_all() || event.kind == EventKind::Gap {
             return true;
         }
+        if event.is_of_standing() {
+            return self.sees_standing(event.organisation.as_ref(), event.units());
+        }
         let roster = self.service.engine.live().roster();
         let handle = |name: &model::OrganisationName| roster.organisation(name.as_str());
         let is_zone_seen = event.zone_organisation.as_ref().is_none_or(|one| self.service.commands(self.asker, one));
@@ -214,6 +217,27 @@ impl<'a> Sight<'a> {
                 EventKind::EmergencyRaised | EventKind::EmergencySeen | EventKind::EmergencyCleared
             ),
         }
+    }
+}
+
+impl Sight<'_> {
+    /// Whether it may know of a standing query of `organisation` that names `units`. It was answered with what that organisation
+    /// sees: whoever commands it and sees other ground must see each unit itself.
+    pub(crate) fn sees_standing(
+        &self,
+        organisation: Option<&OrganisationName>,
+        mut units: impl Iterator<Item = UnitName>,
+    ) -> bool {
+        if self.asker.sees_all() {
+            return true;
+        }
+        let Some(organisation) = organisation else { return false };
+        if self.asker.principal.organisation.as_ref() == Some(organisation) {
+            return true;
+        }
+        let live = self.service.engine.live();
+        self.service.commands(self.asker, organisation)
+            && units.all(|unit| live.unit(&unit, &self.asker.scope).is_some())
     }
 }
 

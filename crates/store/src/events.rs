@@ -172,6 +172,18 @@ impl Events {
         })
     }
 
+    /// What is on disk of marks of one kind, by name.
+    ///
+    /// # Errors
+    /// [`StoreError`], ours or the disk's.
+    pub fn marks(&self, kind: EventKind) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT name FROM marks WHERE kind = ?1 ORDER BY name")?;
+            let names = statement.query_map([kind.as_str()], |row| row.get(0))?;
+            Ok(names.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// Forgets what the watcher remembered: it followed another journal. Events stay, and their numbers go on.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ mod secrets;
 mod spans;
 #[path = "store.rs"]
 mod sqlite;
+mod standing;
 mod tokens;
 mod units;
 mod webhooks;
@@ -44,6 +45,7 @@ pub use refusal::{Found, Refusal};
 pub use said::Heard;
 pub use secrets::SECRET_BYTES;
 pub use sqlite::Store;
+pub use standing::StandingRecord;
 pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord, WEBHOOK_PREFIX};
 pub use units::{Imported, UnitChange};
 pub use webhooks::StoredWebhook;

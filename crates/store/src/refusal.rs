@@ -74,6 +74,14 @@ pub enum Refusal {
         /// The first instant of both.
         at: Timestamp,
     },
+    /// There are as many as there may be: one must end first.
+    #[error("there are {limit} of these already: a {what} must end first")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// Nobody may be administrator and auditor.
     #[error("`{principal}` has a token as {has}: nobody may be administrator and auditor")]
     TwoPowers {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use model::{Event, EventKind, Timestamp, UnitHandle, UnitName, ZoneName};
 
-use super::run::{Marking, Watcher};
+use super::run::{Marking, State, Watcher};
 
 impl Watcher {
     /// An event that was found elsewhere. One that ends what never began, or begins what has, is told all the same: somebody did it.
@@ -14,6 +14,25 @@ impl Watcher {
             self.mark(kind, name, is_set, event.noted);
         }
         self.put(event);
+    }
+
+    /// The mark of something that is in one state at a time is its name, a blank, and that state.
+    pub(super) fn note_state(&mut self, State { event, kind, name, state }: State) {
+        let now = self.live.now();
+        let before = (kind, format!("{name} "));
+        let of_it = self.marks.range(before.clone()..).map(|(mark, _)| mark);
+        let of_it: Vec<_> =
+            of_it.take_while(|(one, mark)| *one == kind && mark.starts_with(&before.1)).cloned().collect();
+        let after = state.map(|state| format!("{name} {state}"));
+        let has_been_told = after.is_some() && of_it.iter().any(|(_, mark)| Some(mark) == after.as_ref());
+        if has_been_told {
+            return;
+        }
+        for (kind, mark) in of_it {
+            self.mark(kind, mark, false, now);
+        }
+        after.into_iter().for_each(|mark| _ = self.mark(kind, mark, true, now));
+        event.into_iter().for_each(|event| self.put(event));
     }
 
     /// Buttons that ring and were not told. Those that ended are told by whoever cleared them.

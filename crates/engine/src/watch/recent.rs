@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use model::Event;
 use model::limits::{EVENTS_PAGE_MAX, EVENTS_RECENT_MAX};
+use model::{Event, EventKind};
 use parking_lot::RwLock;
 use store::StoreError;
 use store::events::Events;
@@ -69,6 +69,11 @@ impl Recent {
     /// Tells the number of the last event whenever there is a new one.
     pub(crate) fn last(&self) -> watch::Receiver<u64> {
         self.last.subscribe()
+    }
+
+    /// Marks of one kind that are on disk.
+    pub(crate) fn marks(&self, kind: EventKind) -> Result<Vec<String>, StoreError> {
+        self.events.marks(kind)
     }
 
     /// A page that needs no disk.

@@ -38,11 +38,21 @@ pub(crate) enum Message {
     Beats(HashMap<UnitName, ZoneName>),
     /// Somebody else's event, and the mark that it sets or ends.
     Note(Box<Event>, Option<Marking>),
+    /// Something is in another state, or is no more.
+    State(Box<State>),
     /// A gateway fell silent, with these units, or is heard again.
     Gateway(String, Option<Vec<UnitHandle>>),
     /// Look at what rings.
     Rings,
     Stop,
+}
+
+/// That `name` is in `state`, and the event that tells it.
+pub(crate) struct State {
+    pub(super) event: Option<Event>,
+    pub(super) kind: EventKind,
+    pub(super) name: String,
+    pub(super) state: Option<String>,
 }
 
 /// A mark, and whether it is set.
@@ -131,6 +141,7 @@ impl Watcher {
             }
             Message::Beats(beats) => self.take_beats(beats),
             Message::Note(event, marking) => self.note(*event, marking),
+            Message::State(state) => self.note_state(*state),
             Message::Gateway(name, units) => self.gateway(&name, units),
             Message::Rings => self.look_at_emergencies(),
             Message::Stop => {}

@@ -8,6 +8,7 @@ mod kills;
 mod organisations;
 mod said;
 mod secrets;
+mod standing;
 mod tokens;
 mod units;
 mod webhooks;
