@@ -10,7 +10,8 @@ use prost::Message as _;
 fn main() -> Result<(), Box<dyn Error>> {
     let proto = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
     println!("cargo::rerun-if-changed={}", proto.display());
-    let descriptors = protox::compile(["muster/v1/ingest.proto", "muster/v1/query.proto"], [&proto])?;
+    let descriptors =
+        protox::compile(["muster/v1/ingest.proto", "muster/v1/query.proto", "muster/v1/zones.proto"], [&proto])?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("muster.v1.descriptors"), descriptors.encode_to_vec())?;
     let clients = out.join("clients");

@@ -6,6 +6,7 @@ mod found;
 mod gateways;
 mod laid;
 mod queries;
+mod zones;
 
 use std::sync::Arc;
 
@@ -36,10 +37,11 @@ pub(crate) mod clients {
 pub(crate) const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.v1.descriptors"));
 
 pub(crate) async fn serve(incoming: Incoming, service: Arc<Service>, mut stopped: watch::Receiver<bool>) {
-    use stubs::{ingest_server::IngestServer, query_server::QueryServer};
+    use stubs::{ingest_server::IngestServer, query_server::QueryServer, zones_server::ZonesServer};
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<IngestServer<gateways::Gateways>>().await;
     reporter.set_serving::<QueryServer<queries::Queries>>().await;
+    reporter.set_serving::<ZonesServer<zones::ZoneCalls>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(DESCRIPTORS)
         .build_v1()
@@ -49,6 +51,7 @@ pub(crate) async fn serve(incoming: Incoming, service: Arc<Service>, mut stopped
         watched.engine.broken().await;
         reporter.set_not_serving::<IngestServer<gateways::Gateways>>().await;
         reporter.set_not_serving::<QueryServer<queries::Queries>>().await;
+        reporter.set_not_serving::<ZonesServer<zones::ZoneCalls>>().await;
         // The server as a whole.
         reporter.set_service_status("", ServingStatus::NotServing).await;
     });
@@ -74,12 +77,14 @@ pub(crate) async fn serve(incoming: Incoming, service: Arc<Service>, mut stopped
 
 /// Our own calls, not yet checked.
 fn ours(service: &Arc<Service>, stopped: &watch::Receiver<bool>) -> Routes {
-    use stubs::{ingest_server::IngestServer, query_server::QueryServer};
+    use stubs::{ingest_server::IngestServer, query_server::QueryServer, zones_server::ZonesServer};
     let limit = limits::GRPC_BYTES_MAX;
     let gateways = gateways::Gateways::new(Arc::clone(service), stopped.clone());
     let queries = queries::Queries { service: Arc::clone(service) };
+    let zones = zones::ZoneCalls { service: Arc::clone(service) };
     Routes::new(IngestServer::new(gateways).max_decoding_message_size(limit))
         .add_service(QueryServer::new(queries).max_decoding_message_size(limit))
+        .add_service(ZonesServer::new(zones).max_decoding_message_size(limit))
 }
 
 /// Our own calls as callers reach them.

@@ -78,6 +78,11 @@ impl Problem {
         }
     }
 
+    /// The HTTP status.
+    pub(crate) const fn status(&self) -> u16 {
+        self.status
+    }
+
     pub(crate) fn detail(&self) -> &str {
         &self.detail
     }

@@ -136,11 +136,7 @@ struct PageOfZones {
 impl PageOfZones {
     /// Adds a zone; `None` when the page is full and the zone is of the next one.
     fn add(&mut self, zone: &Zone, effective: Span) -> Option<()> {
-        let points = match &zone.shape {
-            Shape::Polygons(polygons) => polygons.iter().flatten().map(Vec::len).sum(),
-            Shape::Cells(cells) => cells.len(),
-            Shape::Circle { .. } => 1,
-        };
+        let points = points(zone);
         let is_full = self.features.len() >= self.limit || self.points + points > limits::PAGE_POINTS_MAX;
         if is_full && !self.features.is_empty() {
             self.next = self.features.last().map(|last| last.id.clone());
@@ -149,6 +145,15 @@ impl PageOfZones {
         self.points += points;
         self.features.push(ZoneFeature::of(zone, effective));
         Some(())
+    }
+}
+
+/// How many points or cells the shape of a zone has.
+pub(crate) fn points(zone: &Zone) -> usize {
+    match &zone.shape {
+        Shape::Polygons(polygons) => polygons.iter().flatten().map(Vec::len).sum(),
+        Shape::Cells(cells) => cells.len(),
+        Shape::Circle { .. } => 1,
     }
 }
 
@@ -339,7 +344,7 @@ fn of_file(error: &ExchangeError) -> Problem {
 }
 
 /// Borders of ten thousand points take tens of milliseconds to look at.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("reading a zone ends without a panic")
 }
 
