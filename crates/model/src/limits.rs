@@ -62,6 +62,12 @@ pub const GATEWAY_INTERVALS_MAX: u32 = 8;
 pub const GATEWAY_SILENCE_MIN: Duration = Duration::from_secs(2);
 /// A gateway without a connection is lost after so long.
 pub const GATEWAY_AWAY_MAX: Duration = Duration::from_secs(1);
+/// Requests a second of one principal.
+pub const REQUESTS_PER_S: u32 = 2_000;
+/// So many times as many of those that are urgent.
+pub const URGENT_SHARE: u32 = 10;
+/// Principals whose requests are counted at once; beyond it those that are silent are forgotten.
+pub const PACED_PRINCIPALS_MAX: usize = 10_000;
 /// Fixes a second that a device may bring, sustained, where it is limited.
 pub const DEVICE_FIXES_PER_S: u32 = 20;
 /// Fixes that it may bring at once.

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
     Keys of the file for queries: nearest_objective_ms (5), nearest_deadline_ms (100), within_objective_ms (10),\n\
     within_deadline_ms (250), query_seats (searches at once; one a core).\n\
     For ingestion: shards (writers, each of its part of the units; 1), connections_max, journal_segment_mib, journal_group_us.\n\
-    Keys for log-on: log_on (off, or required), border_strip_m (2000), jwt_jwks, jwt_issuer, jwt_audience.\n\
+    Keys for log-on: log_on (off, or required), requests_per_s (of one principal; 2000), border_strip_m (2000), jwt_jwks, jwt_issuer, jwt_audience.\n\
     Tables for devices: [[listener]] with protocol, transport, address, networks (as 10.0.0.0/8), devices (as jt808:139*), insecure;\n\
     beyond loopback a device format needs networks, and unknown devices are refused there, or insecure = true.\n\
     device_rate (fixes a second of a device; 20 beyond loopback, else no limit), device_burst (200),\n\

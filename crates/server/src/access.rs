@@ -6,6 +6,7 @@ mod doors;
 mod glass;
 mod log_on;
 mod operations;
+mod pace;
 mod policy;
 mod provider;
 mod scopes;
@@ -30,6 +31,8 @@ pub(crate) use glass::{Broken, Glass};
 pub use log_on::LogOnRule;
 pub(crate) use log_on::{COOKIE, Grant, LogOn};
 use operations::{Operation, operation};
+pub(crate) use pace::Pace;
+use pace::Urgency;
 use policy::authorize;
 pub(crate) use policy::{Action, Denied};
 pub(crate) use provider::Provider;
@@ -110,7 +113,8 @@ pub(crate) async fn check(State(service): State<Arc<Service>>, mut request: Requ
     };
     let what = format!("{} {}", request.method(), request.uri().path());
     let asked = service.asker(request.headers(), presented(request.extensions()));
-    match admitted(&service, asked, what, action).await {
+    let lane = lane_of(&request);
+    match admitted(&service, asked, what, action, lane.as_deref()).await {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             next.run(request).await
@@ -126,7 +130,8 @@ pub(crate) async fn check_call(State(service): State<Arc<Service>>, mut request:
     };
     let what = format!("{} {}", request.method(), request.uri().path());
     let asked = service.asker(request.headers(), presented(request.extensions()));
-    match admitted(&service, asked, what, action).await {
+    let lane = lane_of(&request);
+    match admitted(&service, asked, what, action, lane.as_deref()).await {
         Ok(asker) => {
             request.extensions_mut().insert(asker);
             next.run(request).await
@@ -134,6 +139,7 @@ pub(crate) async fn check_call(State(service): State<Arc<Service>>, mut request:
         Err(denied @ (Denied::Unknown | Denied::Token(_))) => {
             tonic::Status::unauthenticated(denied.to_string()).into_http()
         }
+        Err(denied @ Denied::Pace) => tonic::Status::resource_exhausted(denied.to_string()).into_http(),
         Err(denied @ (Denied::Unavailable | Denied::Full)) => {
             tonic::Status::unavailable(denied.to_string()).into_http()
         }
@@ -147,6 +153,7 @@ async fn admitted(
     asked: Result<Asker, Denied>,
     what: String,
     action: Action,
+    lane: Option<&str>,
 ) -> Result<Asker, Denied> {
     if action == Action::Open {
         return Ok(asked.unwrap_or_else(|_| Asker::nobody()));
@@ -155,10 +162,24 @@ async fn admitted(
         Ok(asker) => authorize(asker, action).err(),
         Err(denied) => Some(*denied),
     };
-    let Some(denied) = denied else { return asked };
+    let Some(denied) = denied else {
+        // Not in the audit: whoever asks too often must not fill it.
+        return asked.and_then(|asker| if is_in_pace(service, &asker, lane) { Ok(asker) } else { Err(Denied::Pace) });
+    };
     let principal = asked.ok().map(|asker| (*asker.principal).clone());
     service.refused(principal, what, denied).await.map_err(|NotAudited| Denied::Unavailable)?;
     Err(denied)
+}
+
+/// Where nobody logs on there is nobody to count for.
+fn is_in_pace(service: &Service, asker: &Asker, lane: Option<&str>) -> bool {
+    let urgency = Urgency::of(asker.principal.role, lane);
+    asker.grant.is_none() || service.pace.lets(&asker.principal.name, urgency, service.setting.clock.monotonic())
+}
+
+/// The lane that a request names; whether it may is asked later.
+fn lane_of(request: &Request) -> Option<String> {
+    request.headers().get("muster-lane").and_then(|lane| lane.to_str().ok()).map(str::to_owned)
 }
 
 impl From<Denied> for Problem {
@@ -171,6 +192,7 @@ impl From<Denied> for Problem {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "no-log-on", "Nobody can log on now", denied)
             }
             Denied::Role { .. } | Denied::OneTime => Self::forbidden(denied),
+            Denied::Pace => Self::too_fast(denied),
         }
     }
 }

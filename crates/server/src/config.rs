@@ -92,6 +92,9 @@ pub struct Config {
     pub listen: Vec<Listen>,
     /// Whether JT/T 808 terminals must show the code of their registration. Default checked; key `jt808_auth`: `checked` or `off`.
     pub jt808_auth: Jt808Auth,
+    /// Requests a second of one principal; 0: no limit. Default 2,000; key `requests_per_s`. Those of the dispatch and emergency lanes
+    /// have ten times as many, and are counted apart.
+    pub requests_per_s: u32,
     /// How many fixes a device may bring.
     pub device_rate: DeviceRate,
     /// Make a unit of each unknown device. Default false; key `admit_unknown`.
@@ -133,6 +136,7 @@ impl Default for Config {
             hosts: Vec::new(),
             listen: Vec::new(),
             jt808_auth: Jt808Auth::Checked,
+            requests_per_s: model::limits::REQUESTS_PER_S,
             device_rate: DeviceRate::default(),
             admit_unknown: false,
             insecure: false,
@@ -218,6 +222,8 @@ pub struct Settings {
     pub listener: Vec<ListenerTable>,
     /// See [`Config::jt808_auth`].
     pub jt808_auth: Option<String>,
+    /// See [`Config::requests_per_s`].
+    pub requests_per_s: Option<u32>,
     /// See [`DeviceRate::per_s`].
     pub device_rate: Option<u32>,
     /// See [`DeviceRate::burst`].
@@ -348,6 +354,7 @@ impl Config {
             }
             self.border_strip_m = metres;
         }
+        self.requests_per_s = settings.requests_per_s.unwrap_or(self.requests_per_s);
         self.hosts = settings.hosts.unwrap_or(self.hosts);
         self.admit_unknown = settings.admit_unknown.unwrap_or(self.admit_unknown);
         self.insecure = settings.insecure.unwrap_or(self.insecure);

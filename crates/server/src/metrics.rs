@@ -36,6 +36,12 @@ impl Metrics {
         Self { registry }
     }
 
+    /// Shows a counter that somebody else counts.
+    pub(crate) fn showing(mut self, name: &str, help: &str, counter: &Counter) -> Self {
+        self.registry.register(name, help, counter.clone());
+        self
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("writing to a String cannot fail");

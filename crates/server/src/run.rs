@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 use wire::Transport;
 
-use crate::access::{Auditor, Glass, LogOn, LogOnRule, Provider, Scopes};
+use crate::access::{Auditor, Glass, LogOn, LogOnRule, Pace, Provider, Scopes};
 use crate::codes::TerminalCodes;
 use crate::config::{Config, Jt808Auth, Listen, Origin, listeners};
 use crate::figures::QueryFigures;
@@ -52,6 +52,7 @@ pub(crate) struct Service {
     pub(crate) scopes: Scopes,
     pub(crate) auditor: Auditor,
     pub(crate) glass: Glass,
+    pub(crate) pace: Pace,
     pub(crate) quarantine: Arc<Quarantine>,
     pub(crate) tasked: Arc<Tasked>,
     pub(crate) level: Level,
@@ -75,6 +76,7 @@ impl Service {
         let clock = Arc::clone(&outside.clock);
         let quarantine = Arc::new(Quarantine::default());
         let is_limited = [Some(http), config.grpc].into_iter().flatten().any(|one| config.device_rate.holds_at(one));
+        let pace = Pace::of(config.requests_per_s);
         let tasked = Arc::<Tasked>::default();
         let intake = EngineIntake {
             engine: Arc::clone(&engine),
@@ -99,7 +101,12 @@ impl Service {
         let figures = Arc::new(QueryFigures::default());
         let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&clock) as Arc<dyn Clock>));
         Self {
-            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats),
+            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats).showing(
+                "requests_refused_rate",
+                "Requests refused because their principal made too many in a second",
+                &pace.refused,
+            ),
+            pace,
             hosts: Hosts::new(http, &config.hosts),
             rates: Rates::default(),
             seats,

@@ -45,6 +45,9 @@ pub(crate) enum Denied {
     /// Too many sessions are open.
     #[error("too many sessions are open: ask again later, or send the token with each request")]
     Full,
+    /// Too many requests in a second.
+    #[error("too many requests in a second: ask again later")]
+    Pace,
     /// Tokens or the audit cannot be read or written: the door stays shut.
     #[error("tokens or the audit cannot be reached: see the log of the server")]
     Unavailable,

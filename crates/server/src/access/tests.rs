@@ -111,11 +111,16 @@ fn principal(name: &str, role: Role, organisation: Option<&str>) -> Principal {
 
 impl Scene {
     async fn new() -> Self {
+        Self::paced(0).await
+    }
+
+    /// With so many requests a second for each principal; 0: no limit.
+    async fn paced(requests_per_s: u32) -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
         let config =
             Config { http: any, grpc: None, data: Data::Off, log_on: LogOnRule::Required, ..Config::default() };
         let idp = Idp::new();
-        let config = Config { jwt: idp.config(), ..config };
+        let config = Config { jwt: idp.config(), requests_per_s, ..config };
         let server = Server::start(&config).await.unwrap();
         for (name, organisation) in [(OURS, "org-east"), (THEIRS, "org-west")] {
             let organisation = Some(model::OrganisationName::new(organisation).unwrap());
@@ -443,6 +448,31 @@ async fn a_token_is_traded_for_a_cookie_that_ends_with_it() {
     for bad in ["", "muster_", "x"] {
         assert_eq!(scene.ask(request("POST", "/v1/session", Some(bad), "")).await.0, 401, "{bad:?}");
     }
+    scene.server.stop().await;
+}
+
+/// A page that asks too often is told when to come back, and keeps no dispatcher from asking.
+#[tokio::test]
+async fn whoever_asks_too_often_gets_429_and_others_get_answers() {
+    let scene = Scene::paced(3).await;
+    let viewer = scene.token(Caller::Whole(Role::Viewer));
+    let mut refused = 0;
+    for _ in 0..20 {
+        let (status, _, answer) = scene.ask(request("GET", "/v1/units", viewer.as_deref(), "")).await;
+        match status.as_u16() {
+            200 => {}
+            429 => refused += 1,
+            other => panic!("{other}: {answer}"),
+        }
+        assert!(status == 200 || answer.contains("urn:muster:problem:rate"), "{answer}");
+        assert!(status == 200 || answer.contains("\"retry_after_s\":1"), "{answer}");
+    }
+    assert!(refused > 0, "20 requests take far less than 6 s");
+    let desk = scene.token(Caller::Whole(Role::Dispatcher));
+    for _ in 0..20 {
+        assert_eq!(scene.ask(request("GET", "/v1/units", desk.as_deref(), "")).await.0, 200);
+    }
+    assert_eq!(scene.server.service().pace.refused.get(), refused);
     scene.server.stop().await;
 }
 

@@ -57,6 +57,12 @@ impl Problem {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Who asks may not do this", detail)
     }
 
+    /// Who asks has asked too often.
+    pub(crate) fn too_fast(detail: impl ToString) -> Self {
+        let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate", "Too many requests", detail);
+        Self { retry_after_s: Some(NonZeroU32::MIN), ..problem }
+    }
+
     /// A table of the server is full.
     pub(crate) fn too_many(detail: impl ToString) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "too-many", "There are too many already", detail)
