@@ -20,6 +20,8 @@ pub struct Explained {
 pub struct SourceView {
     /// Its name.
     pub device: DeviceId,
+    /// Its number.
+    pub number: DeviceHandle,
     /// Its newest place; `None` while it gave none.
     pub source: Option<Source>,
     /// The unit's place is this one.
@@ -93,7 +95,7 @@ impl Live {
                     Some(source) if is_source => Why::Became(source.became),
                     Some(source) => why_not(&view.slot, source, now),
                 };
-                SourceView { device, source, is_source, why }
+                SourceView { device, number, source, is_source, why }
             })
             .collect();
         let time = |one: &SourceView| one.source.map(|source| source.time);

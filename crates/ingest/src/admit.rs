@@ -9,6 +9,7 @@ use wire::{Decoded, Reply, proto};
 
 use crate::codes::{Codes, Distrust};
 use crate::gateways::Through;
+use crate::holders::Hold;
 use crate::{Allowed, Counters, DeviceRates, Intake, NotSettled, Setting};
 
 /// A coarse place is never said to be better than this, in metres.
@@ -23,6 +24,7 @@ pub struct Admitter<I> {
     protocol: &'static str,
     through: Through,
     codes: Codes,
+    hold: Hold,
     rates: Option<Arc<DeviceRates>>,
     last: Option<(DeviceId, Bound)>,
     /// By the number that the session gave a device.
@@ -47,7 +49,12 @@ enum Stranger {
     NotAllowed,
     /// It has not shown that it was registered here.
     Distrusted(Distrust),
+    /// Another session speaks for it, and is heard.
+    SecondSession,
 }
+
+/// The word under which reports of a session that is held are counted.
+const SECOND_SESSION: &str = "second_session";
 
 /// What became of some frames.
 #[derive(Debug, Default)]
@@ -117,6 +124,7 @@ impl<I: Intake> Admitter<I> {
             protocol,
             through: Through::new(Arc::clone(&setting.gateways)),
             codes: Codes::needed(setting.allowed.needs_codes()),
+            hold: Hold::new(Arc::clone(&setting.holders), protocol, setting.limits.idle),
             rates: setting.rates.clone(),
             last: None,
             numbered: Vec::new(),
@@ -164,6 +172,12 @@ impl<I: Intake> Admitter<I> {
         let refusals = &mut admission.refusals[refused_before..];
         refusals.sort_by_key(|refusal| refusal.place);
         let has_to_be_stored = has_reports || has_press;
+        if refusals.iter().any(|refusal| refusal.reason == SECOND_SESSION) {
+            // What is held is neither stored nor given up: a terminal keeps it, and may be heard with it later. After a broken connection that is the
+            // same terminal once more.
+            spoken.iter().for_each(|_| self.counters.answer_withheld(self.protocol));
+            return;
+        }
         admission.answers.extend(spoken.into_iter().map(|spoken| spoken.answer(has_to_be_stored, refusals)));
     }
 
@@ -285,12 +299,14 @@ impl<I: Intake> Admitter<I> {
         }
     }
 
-    /// Who `device` is, if it may say something.
+    /// Who `device` is, if it may say something here.
     fn resolve(&mut self, device: &DeviceId) -> Result<Binding, Stranger> {
-        match self.codes.distrust(device) {
-            Some(distrust) => Err(Stranger::Distrusted(distrust)),
-            None => self.bound(device),
+        if let Some(distrust) = self.codes.distrust(device) {
+            return Err(Stranger::Distrusted(distrust));
         }
+        let binding = self.bound(device)?;
+        // Only who is trusted may take a device from another session.
+        if self.hold.has(binding.device, device) { Ok(binding) } else { Err(Stranger::SecondSession) }
     }
 
     /// Who `device` is. A frame of one device asks for the same again and again.
@@ -379,6 +395,9 @@ impl Stranger {
             }
             (Self::Distrusted(Distrust::NoCode), Some(device)) => {
                 ("no_code", format!("`{device}` has not shown the code of its registration, which this listener needs"))
+            }
+            (Self::SecondSession, Some(device)) => {
+                (SECOND_SESSION, format!("another session speaks for `{device}`, and is heard: this one is held"))
             }
             _ => ("no_identity", "neither the frame nor the session names a device".to_owned()),
         }

@@ -12,6 +12,7 @@ mod counters;
 mod datagram;
 mod gaps;
 mod gateways;
+mod holders;
 mod intake;
 mod rates;
 mod session;
@@ -24,6 +25,7 @@ pub use counters::Counters;
 pub use datagram::listen_datagrams;
 pub use gaps::{Gaps, SenderGaps};
 pub use gateways::{GatewayView, Gateways, LostGateways};
+pub use holders::{Holders, SecondSession};
 pub use intake::{Intake, NotSettled, QueueFull};
 pub use rates::DeviceRates;
 pub use session::Session;
@@ -44,6 +46,8 @@ pub struct Setting<I> {
     pub gaps: Arc<Gaps>,
     /// Who brings in what others say, and whether it is heard.
     pub gateways: Arc<Gateways>,
+    /// Which session speaks for each device.
+    pub holders: Arc<Holders>,
     /// Receipt times.
     pub clock: Arc<dyn Clock>,
     /// The limits of a session.
@@ -61,6 +65,7 @@ impl<I> Setting<I> {
         Self {
             intake,
             gateways: Arc::new(Gateways::new(Arc::clone(&clock))),
+            holders: Arc::new(Holders::new(Arc::clone(&clock))),
             clock,
             counters: Arc::default(),
             gaps: Arc::default(),
@@ -78,6 +83,7 @@ impl<I> Clone for Setting<I> {
             counters: Arc::clone(&self.counters),
             gaps: Arc::clone(&self.gaps),
             gateways: Arc::clone(&self.gateways),
+            holders: Arc::clone(&self.holders),
             clock: Arc::clone(&self.clock),
             limits: self.limits,
             rates: self.rates.clone(),

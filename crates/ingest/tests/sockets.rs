@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::mpsc;
 use wire::proto::{ColumnarBatch, GatewayDown, GatewayUp, gateway_down, gateway_up};
 
-/// Device `cot:N` is of unit N; keeps what is handed over.
+/// Devices `cot:N` and `taip:N` are of unit N; keeps what is handed over.
 struct Engine {
     batches: mpsc::UnboundedSender<Vec<Heard>>,
 }
@@ -30,7 +30,8 @@ impl Intake for Engine {
     type Settlement = Ready<Result<(), NotSettled>>;
 
     fn resolve(&self, device: &DeviceId) -> Option<Binding> {
-        let unit = device.as_str().strip_prefix("cot:")?.parse().ok()?;
+        let name = device.as_str();
+        let unit = name.strip_prefix("cot:").or_else(|| name.strip_prefix("taip:"))?.parse().ok()?;
         Some(Binding { device: DeviceHandle(unit), unit: UnitHandle(unit) })
     }
 
@@ -222,4 +223,36 @@ async fn a_datagram_from_another_network_is_dropped_and_counted() {
     }
     assert_eq!(units(&handed_over.recv().await.unwrap()), [2], "the first was sent earlier");
     assert_eq!(setting.counters.dropped_so_far("muster", "network"), 1);
+}
+
+/// A beacon over TCP, and somebody who says over UDP that he is it: he is held until the connection ends.
+#[tokio::test]
+async fn a_second_session_of_a_device_moves_nothing_while_the_first_is_heard() {
+    let (setting, mut handed_over) = setting();
+    let taip = wire::protocol("taip").unwrap();
+    let (listener, socket) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let (over_tcp, over_udp) = (listener.local_addr().unwrap(), socket.local_addr().unwrap());
+    tokio::spawn(listen_stream(listener, taip, setting.clone()));
+    tokio::spawn(listen_datagrams(socket, taip, setting.clone()));
+    let mut first = TcpStream::connect(over_tcp).await.unwrap();
+    first.write_all(b">RPV15714+3739438-1220384601512612;ID=1234<").await.unwrap();
+    assert_eq!(units(&handed_over.recv().await.unwrap()), [1234]);
+    let later = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    later.send_to(b">RPV15715+3839438-1220384601512612;ID=1234<", over_udp).await.unwrap();
+    assert_eq!(units(&handed_over.recv().await.unwrap()), [0; 0], "held");
+    let seconds = setting.holders.second_sessions(10);
+    assert_eq!((seconds.len(), seconds[0].device.as_str(), seconds[0].held), (1, "taip:1234", 1));
+    assert_eq!(setting.counters.refused_so_far("taip", "second_session"), 1);
+    drop(first);
+    let ended = tokio::time::timeout(Duration::from_secs(10), async {
+        loop {
+            later.send_to(b">RPV15716+3839438-1220384601512612;ID=1234<", over_udp).await.unwrap();
+            if units(&handed_over.recv().await.unwrap()) == [1234] {
+                break;
+            }
+        }
+    });
+    ended.await.expect("it is heard once the connection has ended");
+    assert!(setting.holders.second_sessions(10).is_empty());
 }

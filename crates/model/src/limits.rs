@@ -84,6 +84,8 @@ pub const ENGINE_QUEUE_BATCHES_MAX: usize = 1_024;
 pub const SHARDS_MAX: usize = 64;
 /// Empty batches whose memory is kept for those to come.
 pub const BATCH_BUFFERS_MAX: usize = 64;
+/// Devices that a second session speaks for and that are listed at once; more are counted only.
+pub const SECOND_SESSIONS_MAX: usize = 16_384;
 /// Senders that a UDP listener remembers at once.
 pub const UDP_SESSIONS_MAX: usize = 65_536;
 /// When they are so many, silent ones are looked for no more often than this.

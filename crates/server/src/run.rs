@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use engine::{Engine, Recovery, UnknownDevices};
-use ingest::{Allowed, Counters, DeviceRates, Gateways, ListenAddress, SessionLimits, Setting};
+use ingest::{Allowed, Counters, DeviceRates, Gateways, Holders, ListenAddress, SessionLimits, Setting};
 use journal::Status;
 use model::{Clock, DeviceId, Disk, Unit};
 use store::events::Events;
@@ -89,6 +89,7 @@ impl Service {
             counters: Arc::clone(&outside.counters),
             gaps: Arc::default(),
             gateways: Arc::new(Gateways::new(Arc::clone(&clock) as Arc<dyn Clock>)),
+            holders: Arc::new(Holders::new(Arc::clone(&clock) as Arc<dyn Clock>)),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             limits: SessionLimits {
                 connections_max: config.connections_max,

@@ -241,6 +241,7 @@ struct Terminals {
     roster: Arc<Roster>,
     decoder: Box<dyn wire::Decoder>,
     admitter: Admitter<Roster>,
+    holders: Arc<crate::Holders>,
 }
 
 impl Terminals {
@@ -250,7 +251,7 @@ impl Terminals {
         roster.enrol("jt808:2", 2);
         let setting = Setting { allowed: Arc::new(allowed), ..Setting::of(Arc::clone(&roster), Arc::new(Never)) };
         let decoder = (wire::protocol("jt808").unwrap().decoder)();
-        Self { roster, decoder, admitter: Admitter::new(&setting, "jt808") }
+        Self { roster, decoder, admitter: Admitter::new(&setting, "jt808"), holders: setting.holders }
     }
 
     fn take(&mut self, id: u16, phone: u8, body: &[u8]) -> Admission {
@@ -273,13 +274,17 @@ impl Terminals {
 
     /// What becomes of a place, with or without the button.
     fn report(&mut self, phone: u8, alarm: u8) -> Vec<&'static str> {
+        let admission = self.take_report(phone, alarm);
+        assert_eq!(admission.answers.len(), 1, "the terminal is answered, or it would send it for ever");
+        admission.refusals.iter().map(|refusal| refusal.reason).collect()
+    }
+
+    fn take_report(&mut self, phone: u8, alarm: u8) -> Admission {
         let mut body = vec![0, 0, 0, alarm, 0, 0, 0, 2];
         body.extend(22_000_000u32.to_be_bytes());
         body.extend(108_000_000u32.to_be_bytes());
         body.extend([0, 0, 0, 0, 0, 0, 0x26, 0x11, 0x23, 0x14, 0x25, 0x30]);
-        let admission = self.take(0x0200, phone, &body);
-        assert_eq!(admission.answers.len(), 1, "the terminal is answered, or it would send it for ever");
-        admission.refusals.iter().map(|refusal| refusal.reason).collect()
+        self.take(0x0200, phone, &body)
     }
 }
 
@@ -310,6 +315,28 @@ fn where_codes_are_needed_nothing_is_taken_before_one_is_shown() {
     assert_eq!(terminals.report(1, 0), [""; 0]);
     assert_eq!(terminals.authenticate(2, "jt808:"), 1, "a beginning is not enough");
     assert_eq!(terminals.authenticate(3, "jt808:3"), 1, "nor is a stranger's code");
+}
+
+/// What is held is not answered: after a broken connection it is the same terminal, which sends it again.
+#[test]
+fn a_second_session_is_not_answered_for_what_is_held_and_its_button_rings() {
+    let mut terminals = Terminals::new(false, Allowed::default());
+    let setting = Setting {
+        holders: Arc::clone(&terminals.holders),
+        ..Setting::of(Arc::clone(&terminals.roster), Arc::new(Never))
+    };
+    let mut first = Admitter::new(&setting, "jt808");
+    std::mem::swap(&mut first, &mut terminals.admitter);
+    assert_eq!(terminals.report(1, 0), [""; 0]);
+    std::mem::swap(&mut first, &mut terminals.admitter);
+    assert_eq!(terminals.authenticate(1, "old"), 0, "it may log on");
+    let held = terminals.take_report(1, 1);
+    assert_eq!((refusals(&held), held.heard.len(), held.answers.len()), (vec![(0, "second_session")], 0, 0));
+    assert!(terminals.take(0x0002, 1, &[]).heard.is_empty(), "nor is the unit in contact by it");
+    assert_eq!(terminals.roster.presses.lock().unwrap().len(), 1);
+    assert_eq!(terminals.report(2, 0), [""; 0], "another device is its own");
+    drop(first);
+    assert_eq!(terminals.report(1, 0), [""; 0]);
 }
 
 #[test]

@@ -108,8 +108,9 @@ impl Feature {
     }
 
     /// Adds what its devices say, at the instant of its ages.
-    pub(crate) fn explain(&mut self, explained: &ExplainedUnit, as_of: Timestamp) {
-        self.properties.sources = Some(explained.sources.iter().map(|one| SourceBody::of(one, as_of)).collect());
+    pub(crate) fn explain(&mut self, explained: &ExplainedUnit, service: &Service, as_of: Timestamp) {
+        let sources = explained.sources.iter().map(|one| SourceBody::of(one, service, as_of));
+        self.properties.sources = Some(sources.collect());
     }
 
     /// Adds which zones hold its place.
@@ -232,10 +233,12 @@ pub(crate) struct SourceBody {
     /// it), stale, next (the source is stale: its next place takes over), older, not_clearly_better.
     #[schema(value_type = String)]
     why: &'static str,
+    /// A second session speaks for the device, too, and is held: what it says moves nothing.
+    second_session: bool,
 }
 
 impl SourceBody {
-    fn of(view: &SourceView, as_of: Timestamp) -> Self {
+    fn of(view: &SourceView, service: &Service, as_of: Timestamp) -> Self {
         let (source, seconds) = (view.source.as_ref(), |ms: i64| ms as f64 / 1_000.0);
         Self {
             device: view.device.to_string(),
@@ -247,6 +250,7 @@ impl SourceBody {
             interval_s: source.and_then(|source| source.interval_ms).map(|ms| seconds(i64::from(ms))),
             is_source: view.is_source,
             why: view.why.as_str(),
+            second_session: service.setting.holders.has_second(view.number),
         }
     }
 }

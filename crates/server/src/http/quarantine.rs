@@ -19,6 +19,21 @@ pub(crate) struct QuarantineList {
     overflowed: u64,
     /// The cursor of the next page; null on the last one.
     next: Option<String>,
+    /// Devices, also known ones, that a second session speaks for and is held: its reports move nothing until the first one has ended, or is silent for its
+    /// idle deadline. Those of the last two minutes, by name, at most 1000, on each page.
+    second_sessions: Vec<SecondSessionBody>,
+}
+
+/// A device that two sessions speak for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct SecondSessionBody {
+    device: String,
+    /// Of the later session.
+    protocol: &'static str,
+    first_held: String,
+    last_held: String,
+    /// Reports and contacts of it that were held.
+    held: u64,
 }
 
 /// A device in quarantine, since the server started.
@@ -63,5 +78,19 @@ pub(crate) async fn list(
         last_heard: stranger.last_heard.to_string(),
         asked: stranger.asked,
     });
-    Ok(Json(QuarantineList { as_of: live.now().to_string(), devices: devices.collect(), overflowed, next }))
+    let second_sessions = service.setting.holders.second_sessions(limits::PAGE_FEATURES_MAX).into_iter();
+    let second_sessions = second_sessions.map(|second| SecondSessionBody {
+        device: second.device.to_string(),
+        protocol: second.protocol,
+        first_held: second.first_held.to_string(),
+        last_held: second.last_held.to_string(),
+        held: second.held,
+    });
+    Ok(Json(QuarantineList {
+        as_of: live.now().to_string(),
+        devices: devices.collect(),
+        overflowed,
+        next,
+        second_sessions: second_sessions.collect(),
+    }))
 }

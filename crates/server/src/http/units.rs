@@ -323,7 +323,7 @@ pub(crate) async fn answer(
         Explain::Name => {
             let explained = live.explain(&name, &asker.scope).ok_or_else(|| unknown(&name))?;
             let mut feature = maker.feature(&explained.view);
-            feature.explain(&explained, as_of);
+            feature.explain(&explained, service, as_of);
             feature
         }
     };

@@ -156,3 +156,29 @@ async fn a_unit_outside_its_duty_is_no_candidate_and_the_answer_says_what_counts
     );
     server.stop().await;
 }
+
+/// The device is known all the same, and so it is in the answer about its unit as well as among those to be looked after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_session_of_a_device_is_flagged_where_it_is_looked_for() {
+    let (server, http) = started().await;
+    let unit = Unit::named(UnitName::new("foot-1").unwrap());
+    server.service().engine.enrol(unit, &[DeviceId::new("taip:1234").unwrap()]).unwrap();
+    let taip = wire::protocol("taip").unwrap();
+    let mut sessions = [(); 2].map(|()| ingest::Session::new(taip, &server.service().setting));
+    let now = server.service().engine.live().now();
+    let mut taken = ingest::Admission::default();
+    for session in &mut sessions {
+        session.take(b">RPV15714+3739438-1220384601512612;ID=1234<", now, &mut taken);
+    }
+    assert_eq!(taken.heard.len(), 1);
+    server.service().engine.submit(taken.heard).await.unwrap().await.unwrap();
+    let (_, _, unit) = ask(http, "/v1/units/foot-1?explain=true", &[]).await;
+    assert_eq!((&unit["properties"]["sources"][0]["second_session"]), &json!(true), "{unit}");
+    let (_, _, list) = ask(http, "/v1/quarantine", &[]).await;
+    let second = &list["second_sessions"][0];
+    assert_eq!(
+        (&second["device"], &second["protocol"], &second["held"]),
+        (&json!("taip:1234"), &json!("taip"), &json!(1))
+    );
+    server.stop().await;
+}
