@@ -6,6 +6,7 @@ use wire::proto::{self, gateway_down, gateway_up, within_request};
 
 use super::clients::ingest_client::IngestClient;
 use super::clients::query_client::QueryClient;
+use super::clients::zones_client::ZonesClient;
 use crate::Server;
 use crate::config::{Config, Data};
 
@@ -325,4 +326,33 @@ async fn ask_http(server: &Server, path: &str) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+#[tokio::test]
+async fn a_zone_is_written_listed_read_and_ended() {
+    let (server, channel) = started().await;
+    let mut zones = ZonesClient::new(channel);
+    let circle =
+        proto::Circle { centre: Some(proto::Place { lat_e7: 228_170_000, lon_e7: 1_083_660_000 }), radius_m: 200.0 };
+    let zone = proto::Zone {
+        zone: "booth-1".to_owned(),
+        layer: 4,
+        shape: Some(proto::zone::Shape::Circle(circle)),
+        ..proto::Zone::default()
+    };
+    let write =
+        |expect_absent| proto::WriteZoneRequest { zone: Some(zone.clone()), expected_version: None, expect_absent };
+    let written = zones.write(write(true)).await.unwrap().into_inner();
+    assert_eq!((written.zone.as_str(), written.layer, &written.shape), ("booth-1", 4, &zone.shape));
+    assert_eq!(zones.write(write(true)).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    let listed = zones.list(proto::ListZonesRequest { layer: 4, ..Default::default() }).await.unwrap().into_inner();
+    assert_eq!(listed.zones, [written.clone()]);
+    let named = || "booth-1".to_owned();
+    let read = proto::ReadZoneRequest { zone: named(), as_of_ms: None };
+    assert_eq!(zones.read(read.clone()).await.unwrap().into_inner(), written);
+    let stale = proto::DeleteZoneRequest { zone: named(), expected_version: Some(written.version + 1) };
+    assert_eq!(zones.delete(stale).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
+    zones.delete(proto::DeleteZoneRequest { zone: named(), expected_version: Some(written.version) }).await.unwrap();
+    assert_eq!(zones.read(read).await.unwrap_err().code(), tonic::Code::NotFound);
+    server.stop().await;
 }
