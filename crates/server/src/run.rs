@@ -100,7 +100,8 @@ impl Service {
             allowed: Arc::default(),
         };
         let figures = Arc::new(QueryFigures::default());
-        let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&clock) as Arc<dyn Clock>));
+        let timer = Arc::clone(&clock) as Arc<dyn Clock>;
+        let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&timer)));
         Self {
             metrics: Metrics::new(&engine, &setting.counters, &figures, &seats).showing(
                 "requests_refused_rate",
@@ -112,12 +113,7 @@ impl Service {
             rates: Rates::default(),
             seats,
             figures,
-            log_on: LogOn::new(
-                config.log_on,
-                Arc::clone(&store),
-                outside.provider.clone(),
-                Arc::clone(&clock) as Arc<dyn Clock>,
-            ),
+            log_on: LogOn::new(config.log_on, Arc::clone(&store), outside.provider.clone(), Arc::clone(&timer)),
             scopes: Scopes::new(config.border_strip_m),
             auditor: Auditor::start(Arc::clone(&store)),
             glass: Glass::default(),

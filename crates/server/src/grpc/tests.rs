@@ -346,7 +346,7 @@ async fn a_zone_is_written_listed_read_and_ended() {
     assert_eq!((written.zone.as_str(), written.layer, &written.shape), ("booth-1", 4, &zone.shape));
     assert_eq!(zones.write(write(true)).await.unwrap_err().code(), tonic::Code::FailedPrecondition);
     let listed = zones.list(proto::ListZonesRequest { layer: 4, ..Default::default() }).await.unwrap().into_inner();
-    assert_eq!(listed.zones, [written.clone()]);
+    assert_eq!(listed.zones, std::slice::from_ref(&written));
     let named = || "booth-1".to_owned();
     let read = proto::ReadZoneRequest { zone: named(), as_of_ms: None };
     assert_eq!(zones.read(read.clone()).await.unwrap().into_inner(), written);
