@@ -195,9 +195,9 @@ async fn a_car_that_drives_is_not_split_from_its_radio() {
     let patrol = Patrol::new(1);
     let car = Unit { kind: UnitKind::Car, ..Unit::named(unit("car-7")) };
     patrol.engine.enrol(car, &[device("tetra-lip:9")]).expect("there is room");
-    for second in 0..120 {
+    for second in 0..200 {
         patrol.at(second, TERMINAL, 22.0 * second as f64).await;
-        if second % 20 == 0 {
+        if second % 60 == 0 {
             patrol.report("tetra-lip:9", 22.0 * second as f64 + 5.0).await;
         }
         let flags = patrol.explained("car-7").view.slot.fix.map(|fix| fix.flags);
