@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use model::limits::SECOND_SESSIONS_MAX;
+use model::limits::{SECOND_SESSIONS_MAX, TAKEOVER_SILENCE};
 use model::{Clock, DeviceHandle, DeviceId, Timestamp};
 
 use crate::by_number::ByNumber;
@@ -15,8 +15,8 @@ use crate::by_number::ByNumber;
 enum Takeover {
     /// At once, whatever others do: a device goes from gateway to gateway, and may be heard by two of them.
     AtOnce,
-    /// Once the session before has ended, or gave nothing of the device for its idle deadline: a terminal has one connection, or one
-    /// address that its datagrams come from.
+    /// Once the session before has ended, or is silent for three times as long as it is between two of its reports, at least
+    /// [`TAKEOVER_SILENCE`] and at most its idle deadline: a terminal has one connection, or one address that its datagrams come from.
     WhenSilent,
 }
 
@@ -55,6 +55,8 @@ struct Table {
 #[derive(Debug)]
 struct Life {
     heard_ms: AtomicU64,
+    /// The longest time between two of its reports, of late.
+    gap_ms: AtomicU64,
     idle: Duration,
 }
 
@@ -102,7 +104,7 @@ impl Holders {
     }
 
     fn open(&self, idle: Duration) -> (u64, Arc<Life>) {
-        let life = Arc::new(Life { heard_ms: AtomicU64::new(self.now_ms()), idle });
+        let life = Arc::new(Life { heard_ms: AtomicU64::new(self.now_ms()), gap_ms: AtomicU64::new(0), idle });
         let mut table = self.table();
         table.last += 1;
         let number = table.last;
@@ -177,15 +179,24 @@ impl Hold {
                 self.holders.table().seconds.remove(&number);
             }
         }
-        life.heard_ms.store(now_ms, Ordering::Relaxed);
+        life.hear(now_ms);
         true
     }
 }
 
 impl Life {
+    fn hear(&self, now_ms: u64) {
+        let gap_ms = now_ms.saturating_sub(self.heard_ms.swap(now_ms, Ordering::Relaxed));
+        let known_ms = self.gap_ms.load(Ordering::Relaxed);
+        // A long gap is forgotten over some reports: the terminal may have another cadence now.
+        self.gap_ms.store(gap_ms.max(known_ms - known_ms / 8), Ordering::Relaxed);
+    }
+
+    /// Whether it is no more silent than it is now and then. A dropped link is not seen from here: it is the silence that tells.
     fn is_heard(&self, now_ms: u64) -> bool {
         let silent_ms = now_ms.saturating_sub(self.heard_ms.load(Ordering::Relaxed));
-        Duration::from_millis(silent_ms) < self.idle
+        let usual = Duration::from_millis(self.gap_ms.load(Ordering::Relaxed).saturating_mul(3));
+        Duration::from_millis(silent_ms) < usual.max(TAKEOVER_SILENCE).min(self.idle)
     }
 }
 
@@ -234,21 +245,39 @@ mod tests {
     }
 
     #[test]
-    fn a_later_session_is_held_and_flagged_until_the_first_is_silent_for_its_idle_deadline() {
+    fn a_later_session_is_held_and_flagged_until_the_first_is_silent_for_three_of_its_intervals() {
         let place = Place::new();
         let [mut first, mut later] = ["jt808", "taip"].map(|protocol| place.session(protocol));
         assert!(has(&mut first, 7));
-        place.clock.advance(Duration::from_secs(119));
+        place.clock.advance(Duration::from_secs(14));
         assert!(!has(&mut later, 7) && has(&mut later, 8), "another device is its own");
         assert!(has(&mut first, 7), "the first goes on");
-        place.clock.advance(Duration::from_secs(119));
-        assert!(!has(&mut later, 7) && place.holders.has_second(DeviceHandle(7)));
+        place.clock.advance(Duration::from_secs(41));
+        assert!(!has(&mut later, 7) && place.holders.has_second(DeviceHandle(7)), "it was silent for 14 s before");
         let [second] = &*place.holders.second_sessions(10) else { panic!("there is one") };
         assert_eq!((second.device.as_str(), second.protocol, second.held), ("jt808:7", "taip", 2));
         place.clock.advance(Duration::from_secs(1));
-        assert!(has(&mut later, 7), "silent for two minutes");
+        assert!(has(&mut later, 7), "silent for 42 s");
         assert!(place.holders.second_sessions(10).is_empty());
         assert!(!has(&mut first, 7), "it is the later one now");
+    }
+
+    /// One that reports each minute is silent for its idle deadline at most, one that reports each second for 15 s.
+    #[test]
+    fn who_lost_its_link_is_heard_again_soon() {
+        for (interval_s, silence_s) in [(1, 15), (60, 120)] {
+            let place = Place::new();
+            let [mut before, mut after] = ["jt808"; 2].map(|protocol| place.session(protocol));
+            for _ in 0..5 {
+                assert!(has(&mut before, 7));
+                place.clock.advance(Duration::from_secs(interval_s));
+            }
+            assert!(has(&mut before, 7));
+            place.clock.advance(Duration::from_secs(silence_s - 1));
+            assert!(!has(&mut after, 7));
+            place.clock.advance(Duration::from_secs(1));
+            assert!(has(&mut after, 7), "after {silence_s} s");
+        }
     }
 
     #[test]

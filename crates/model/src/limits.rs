@@ -319,3 +319,5 @@ pub const STANDING_BUDGET: Duration = Duration::from_millis(50);
 pub const STANDING_DEADLINE: Duration = Duration::from_millis(20);
 /// A standing query ends when a unit or zone that it names is not seen for so long.
 pub const STANDING_GONE_TIME: Duration = Duration::from_secs(30);
+/// A session of a device that is silent for so long may lose it to another one; longer where it reports less often.
+pub const TAKEOVER_SILENCE: Duration = Duration::from_secs(15);
