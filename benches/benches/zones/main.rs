@@ -6,12 +6,11 @@
 mod peers;
 
 use std::hint::black_box;
-use std::time::Instant;
 
 use geodesy::Tile;
 use index::{Beyond, ZoneIndex};
 use model::{Position, ZoneHandle};
-use muster_benches::{Fleet, Ground, Rounds, Spread, timed};
+use muster_benches::{Fleet, Ground, Rounds, Spread, on_core, timed};
 use peers::{Boxes, Cells, Finder, Scan};
 
 /// Reports of each unit in a round.
@@ -97,20 +96,20 @@ fn resident_bytes() -> usize {
 /// Builds everything, says what the index weighs, and compares answers.
 fn stand(ground: Ground, entries: Vec<index::ZoneEntry>, fleet: &Fleet, rounds: &mut Rounds) -> Stand {
     let (title, zones) = (ground.title(), entries.len().max(1) as f64);
-    let (before, began) = (resident_bytes(), Instant::now());
+    let (before, began) = (resident_bytes(), on_core());
     let index = ZoneIndex::of(entries.clone());
-    rounds.note(&format!("{title}: load, index, ms"), began.elapsed().as_secs_f64() * 1e3);
+    rounds.note(&format!("{title}: load, index, ms"), (on_core() - began).as_secs_f64() * 1e3);
     let resident = resident_bytes().saturating_sub(before) as f64;
     if !entries.is_empty() {
         rounds.note(&format!("{title}: index, bytes a zone without its area"), index.bytes() as f64 / zones);
         rounds.note(&format!("{title}: index, resident bytes a zone while and after it is built"), resident / zones);
     }
-    let began = Instant::now();
+    let began = on_core();
     let boxes = Boxes::of(&entries);
-    rounds.note(&format!("{title}: load, boxes, ms"), began.elapsed().as_secs_f64() * 1e3);
-    let began = Instant::now();
+    rounds.note(&format!("{title}: load, boxes, ms"), (on_core() - began).as_secs_f64() * 1e3);
+    let began = on_core();
     let cells = Cells::of(&entries);
-    rounds.note(&format!("{title}: load, cells, ms"), began.elapsed().as_secs_f64() * 1e3);
+    rounds.note(&format!("{title}: load, cells, ms"), (on_core() - began).as_secs_f64() * 1e3);
     rounds.note(&format!("{title}: cells a zone"), cells.notes() as f64 / zones);
     let peers: Vec<(&'static str, Box<dyn Finder>)> = vec![("boxes", Box::new(boxes)), ("cells", Box::new(cells))];
     let scan = Scan(entries);
