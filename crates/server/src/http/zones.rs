@@ -212,7 +212,8 @@ pub(crate) async fn write(
     let (name, if_match, datum) = (name_of(&zone)?, if_match(&headers)?, declared(&mut params)?);
     params.finish()?;
     let body = whole(body)?;
-    let read = blocking(move || parse_zone_json(&body, datum.map(Datum::as_str), &Earth)).await;
+    let of_path = name.clone();
+    let read = blocking(move || parse_zone_json(&body, datum.map(Datum::as_str), &Earth, &of_path)).await;
     let row = read.map_err(|error| of_file(&error))?;
     if row.zone.name != name {
         return Err(Problem::bad("zone", &row.zone.name, format!("the path says `{name}`")));

@@ -26,8 +26,13 @@ pub fn parse_zones_kml(bytes: &[u8], datum: &str, ground: &dyn Ground) -> Result
     let text =
         std::str::from_utf8(bytes).map_err(|error| at(bytes, error.valid_up_to(), "it is no UTF-8".to_owned()))?;
     let mut reader = Reader::from_str(text);
-    let mut file =
-        File { edge: Edge { datum, ground }, open: Vec::new(), text: String::new(), mark: None, rows: Rows::default() };
+    let mut file = File {
+        edge: Edge { datum, ground, name: None },
+        open: Vec::new(),
+        text: String::new(),
+        mark: None,
+        rows: Rows::default(),
+    };
     let mut is_kml = false;
     loop {
         let event = reader.read_event();

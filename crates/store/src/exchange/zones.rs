@@ -47,12 +47,15 @@ pub trait Ground {
 pub(super) struct Edge<'a> {
     pub(super) datum: &'a str,
     pub(super) ground: &'a dyn Ground,
+    /// The name of a zone that does not say its own.
+    pub(super) name: Option<&'a ZoneName>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Properties {
-    zone: Checked<ZoneName>,
+    #[serde(default)]
+    zone: Option<Checked<ZoneName>>,
     #[serde(default)]
     label: String,
     layer: u8,
@@ -155,7 +158,8 @@ impl Feature {
 impl Properties {
     /// The zone on the ground that is drawn.
     pub(super) fn row(self, drawn: Drawn, edge: Edge<'_>) -> Result<ZoneRow, String> {
-        let name = self.zone.0;
+        let said = self.zone.map(|name| name.0).or_else(|| edge.name.cloned());
+        let name = said.ok_or("property `zone` is missing: its name")?;
         let of_zone = |problem: String| format!("zone `{name}`: {problem}");
         let shape = shape(drawn, self.radius_m, self.h3_cells, edge).map_err(of_zone)?;
         edge.ground.check(&shape).map_err(of_zone)?;
@@ -230,19 +234,24 @@ fn head(bytes: &[u8], told: Option<&str>) -> Result<String, ExchangeError> {
 pub fn parse_zones_json(bytes: &[u8], datum: Option<&str>, ground: &dyn Ground) -> Result<Vec<ZoneRow>, ExchangeError> {
     let datum = head(bytes, datum)?;
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let collection = CollectionSeed(Edge { datum: &datum, ground });
+    let collection = CollectionSeed(Edge { datum: &datum, ground, name: None });
     let read = collection.deserialize(&mut reader).and_then(|rows| reader.end().map(|()| rows));
     read.map_err(|error| of_json(&error))
 }
 
-/// Reads one zone from a GeoJSON Feature.
+/// Reads one zone from a GeoJSON Feature; one without the property `zone` is called `name`.
 ///
 /// # Errors
 /// As [`parse_zones_json`].
-pub fn parse_zone_json(bytes: &[u8], datum: Option<&str>, ground: &dyn Ground) -> Result<ZoneRow, ExchangeError> {
+pub fn parse_zone_json(
+    bytes: &[u8],
+    datum: Option<&str>,
+    ground: &dyn Ground,
+    name: &ZoneName,
+) -> Result<ZoneRow, ExchangeError> {
     let datum = head(bytes, datum)?;
     let feature: Feature = serde_json::from_slice(bytes).map_err(|error| of_json(&error))?;
-    feature.row(Edge { datum: &datum, ground }).map_err(|problem| ExchangeError::new(1, 1, problem))
+    feature.row(Edge { datum: &datum, ground, name: Some(name) }).map_err(|problem| ExchangeError::new(1, 1, problem))
 }
 
 struct CollectionSeed<'a>(Edge<'a>);

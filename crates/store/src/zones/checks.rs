@@ -11,9 +11,15 @@ use crate::organisations::may_be_named;
 use crate::sqlite::unsigned;
 use crate::{Refusal, StoreError};
 
+/// Names under which questions about all zones are asked.
+const RESERVED: [&str; 2] = ["draft", "strength"];
+
 /// What can be wrong with a zone whatever others say; its borders are looked at by those who know geodesy.
 pub(super) fn alone(connection: &Connection, zone: &Zone) -> Result<(), StoreError> {
     let of = Of { what: WHAT, name: zone.name.as_str() };
+    if RESERVED.contains(&zone.name.as_str()) {
+        return Err(of.invalid("zone", "this name is a word of the API: choose another".to_owned()).into());
+    }
     label(of, "label", &zone.label)?;
     if let Some(organisation) = &zone.organisation
         && !may_be_named(connection, organisation)?

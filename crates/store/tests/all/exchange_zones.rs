@@ -103,7 +103,14 @@ proptest! {
         prop_assert_eq!(parse_zones_json(&file, None, &Plain), Ok(expected.clone()), "{}", String::from_utf8_lossy(&file));
         for row in expected {
             let one = serde_json::to_vec(&write_zone_json(&row.zone, effective(&row))).unwrap();
-            prop_assert_eq!(parse_zone_json(&one, Some("wgs84"), &Plain), Ok(row));
+            let other = ZoneName::new("other").unwrap();
+            prop_assert_eq!(parse_zone_json(&one, Some("wgs84"), &Plain, &other), Ok(row.clone()));
+            // Without its own name it has the one that it is asked for by.
+            let mut nameless = write_zone_json(&row.zone, effective(&row));
+            nameless["properties"].as_object_mut().unwrap().remove("zone");
+            let nameless = serde_json::to_vec(&nameless).unwrap();
+            let called = parse_zone_json(&nameless, Some("wgs84"), &Plain, &other).map(|row| row.zone.name);
+            prop_assert_eq!(called, Ok(other));
         }
     }
 
