@@ -21,6 +21,7 @@ mod quarantine;
 mod reports;
 mod said;
 mod session;
+mod standing;
 mod stats;
 mod tokens;
 mod units;
@@ -69,6 +70,8 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(emergencies::cleared))
         .routes(routes!(events::listen))
         .routes(routes!(events::listeners))
+        .routes(routes!(standing::list, standing::add))
+        .routes(routes!(standing::read, standing::delete))
         .routes(routes!(glass::smash, glass::list))
         .routes(routes!(quarantine::list))
         .routes(routes!(said::status))

@@ -19,6 +19,7 @@ mod run;
 mod search;
 mod seats;
 mod small_file;
+mod standing;
 mod storage;
 mod tasked;
 mod tls;

@@ -11,10 +11,13 @@ use prometheus_client::registry::Registry;
 
 use crate::figures::QueryFigures;
 use crate::seats::Seats;
+use crate::standing::StandingFigures;
 
 mod queries;
+mod standing;
 
 use queries::QueryCollector;
+use standing::StandingCollector;
 
 /// Everything that the server measures, as text for Prometheus.
 pub(crate) struct Metrics {
@@ -27,12 +30,14 @@ impl Metrics {
         ingest: &ingest::Counters,
         figures: &Arc<QueryFigures>,
         seats: &Arc<Seats>,
+        standing: &Arc<StandingFigures>,
     ) -> Self {
         let mut registry = Registry::with_prefix("muster");
         ingest.register(&mut registry);
         registry.register_collector(Box::new(EngineCollector(Arc::clone(engine))));
         let (figures, seats) = (Arc::clone(figures), Arc::clone(seats));
         registry.register_collector(Box::new(QueryCollector { figures, seats }));
+        registry.register_collector(Box::new(StandingCollector(Arc::clone(standing))));
         Self { registry }
     }
 

@@ -28,6 +28,7 @@ use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::quarantine::Quarantine;
 use crate::seats::Seats;
+use crate::standing::{self, Standings};
 use crate::tasked::Tasked;
 use crate::tls::{Incoming, Port, Presented, Tls};
 use crate::zones::Zones;
@@ -58,6 +59,7 @@ pub(crate) struct Service {
     pub(crate) level: Level,
     pub(crate) zones: Zones,
     pub(crate) listeners: Listeners,
+    pub(crate) standings: Standings,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) provider: Option<Arc<Provider>>,
     clock: Arc<SystemClock>,
@@ -74,10 +76,9 @@ impl Service {
         http: SocketAddr,
     ) -> Self {
         let clock = Arc::clone(&outside.clock);
-        let quarantine = Arc::new(Quarantine::default());
+        let (quarantine, tasked) = (Arc::new(Quarantine::default()), Arc::<Tasked>::default());
         let is_limited = [Some(http), config.grpc].into_iter().flatten().any(|one| config.device_rate.holds_at(one));
         let pace = Pace::of(config.requests_per_s);
-        let tasked = Arc::<Tasked>::default();
         let intake = EngineIntake {
             engine: Arc::clone(&engine),
             quarantine: Arc::clone(&quarantine),
@@ -99,11 +100,11 @@ impl Service {
             rates: is_limited.then(|| Arc::clone(&outside.device_rates)),
             allowed: Arc::default(),
         };
-        let figures = Arc::new(QueryFigures::default());
+        let (figures, standings) = (Arc::new(QueryFigures::default()), Standings::default());
         let timer = Arc::clone(&clock) as Arc<dyn Clock>;
         let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&timer)));
         Self {
-            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats).showing(
+            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats, standings.figures()).showing(
                 "requests_refused_rate",
                 "Requests refused because their principal made too many in a second",
                 &pace.refused,
@@ -122,6 +123,7 @@ impl Service {
             level: Level::default(),
             zones: Zones::default(),
             listeners: Listeners::default(),
+            standings,
             tls: outside.tls.clone(),
             provider: outside.provider.clone(),
             store,
@@ -337,6 +339,7 @@ impl Server {
         let mut listeners: Vec<_> = devices.into_iter().map(serve).collect();
         listeners.push(tokio::spawn(level::follow(Arc::clone(&service))));
         listeners.push(tokio::spawn(level::follow_gateways(Arc::clone(&service))));
+        listeners.push(tokio::spawn(standing::follow(Arc::clone(&service))));
         listeners.extend(outside.tls.map(|tls| tokio::spawn(tls.watch())));
         listeners.extend(outside.provider.map(|provider| tokio::spawn(provider.watch())));
         if config.insecure {

@@ -12,7 +12,7 @@ pub(crate) enum Action {
     Look,
     /// Brings in reports.
     Report,
-    /// Says what a unit does: its status, its assignment.
+    /// Says what a unit does: its status, its assignment. Asks standing queries about it.
     Direct,
     /// Sees beyond its scope for a time, with a reason.
     BreakGlass,

@@ -1,5 +1,6 @@
 //! Every operation times every caller (P26): who may not gets nothing, and who may gets nothing of others.
 
+mod standing;
 mod streams;
 
 use std::sync::Arc;
@@ -288,6 +289,10 @@ fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
         "/v1/tokens" if method == "POST" => (path.to_owned(), r#"{"principal":"x","role":"viewer"}"#.to_owned()),
         "/v1/events" => ("/v1/events?after=0".to_owned(), String::new()),
         "/muster.v1.Query/Watch" => return request(method, path, token, watch_from_the_first()),
+        "/v1/standing" if method == "POST" => {
+            (path.to_owned(), standing::asked(r#""nearest":{"lat":22.817,"lon":108.366,"k":5}"#))
+        }
+        "/v1/standing/{standing}" => ("/v1/standing/999".to_owned(), String::new()),
         "/v1/tokens/{token}" => ("/v1/tokens/999".to_owned(), String::new()),
         other => (other.to_owned(), String::new()),
     };

@@ -137,11 +137,16 @@ pub(crate) fn body(event: &Event) -> Value {
     body.into()
 }
 
-/// Counts and seconds are numbers; all others are words, also names that look like one.
+/// Counts, seconds and metres are numbers, several of one kind a list; all others are words, also names that look like one.
 fn detail_value(word: &str, value: &str) -> Value {
-    const NUMBERS: [&str; 7] = ["at_least", "have", "inside_s", "units", "emergency", "from", "until"];
-    let number = NUMBERS.contains(&word).then(|| value.parse::<u64>().ok()).flatten();
-    number.map_or_else(|| value.into(), Value::from)
+    const NUMBERS: [&str; 10] =
+        ["at_least", "have", "inside_s", "units", "emergency", "from", "until", "standing", "fewer_than", "metres"];
+    let number = |text: &str| text.parse::<u64>().ok().map(Value::from);
+    match word {
+        "nearest" | "stale" => value.split_whitespace().collect(),
+        "distances_m" => value.split_whitespace().filter_map(number).collect(),
+        _ => number(value).filter(|_| NUMBERS.contains(&word)).unwrap_or_else(|| value.into()),
+    }
 }
 
 /// Who listens to events, and how far each is.
