@@ -328,7 +328,7 @@ function buildLegend() {
 }
 
 function layerLabels() {
-  const labels = [...zones.layers].map(([layer, rings]) => {
+  const labels = [...zones.layers].map(([layer, { count }]) => {
     const label = document.createElement("label");
     const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: zones.shown.has(layer) });
     box.addEventListener("change", () => {
@@ -338,7 +338,7 @@ function layerLabels() {
     });
     const dot = document.createElement("i");
     dot.style.background = colourOf(layer);
-    label.append(box, dot, `${words().layer} ${layer}`, Object.assign(document.createElement("span"), { textContent: rings.length }));
+    label.append(box, dot, `${words().layer} ${layer}`, Object.assign(document.createElement("span"), { textContent: count }));
     return label;
   });
   return labels.length ? [document.createElement("hr"), ...labels] : [];

@@ -34,8 +34,10 @@ export class Zones {
       if (!answer.ok) return;
       const page = await answer.json();
       for (const { geometry, properties } of page.features) {
-        if (!layers.has(properties.layer)) layers.set(properties.layer, []);
-        layers.get(properties.layer).push(...outlines(geometry, properties.radius_m));
+        if (!layers.has(properties.layer)) layers.set(properties.layer, { count: 0, rings: [] });
+        const layer = layers.get(properties.layer);
+        layer.count += 1;
+        layer.rings.push(...outlines(geometry, properties.radius_m));
       }
       next = page.next;
     }
@@ -47,7 +49,8 @@ export class Zones {
 
   draw(pen, toScreen) {
     pen.lineWidth = devicePixelRatio;
-    for (const [layer, rings] of this.layers) {
+    // Layer 1 lies on top.
+    for (const [layer, { rings }] of [...this.layers].reverse()) {
       if (!this.shown.has(layer)) continue;
       pen.strokeStyle = colourOf(layer);
       pen.beginPath();
