@@ -18,6 +18,8 @@ use testkit::ManualClock;
 
 /// Reports of each unit in a round, a second apart.
 const SECONDS: usize = 5;
+/// Rounds before the first that is measured: more seconds than it takes to cross a border.
+const WARM_UP: usize = 7;
 /// Reports of a batch.
 const BATCH: usize = 1_000;
 
@@ -187,12 +189,13 @@ async fn measure(options: &Options) {
             lanes.push(Lane::open(&ground.title(), Some(ground), options.units).await);
         }
     }
-    // In the first rounds everybody becomes known and gets a tile: they are not measured.
-    for round in 0..options.rounds + 2 {
+    // In the first rounds everybody becomes known, and is in a zone or not once the time that this takes is over: they are not
+    // measured.
+    for round in 0..options.rounds + WARM_UP {
         let reports = fleet.reports(options.units * SECONDS);
         for lane in &mut lanes {
             let cost = lane.round(&reports).await;
-            if round >= 2 {
+            if round >= WARM_UP {
                 let ns = |took: Duration| took.as_nanos() as f64 / reports.len() as f64;
                 rounds.note(&format!("{}: applied, ns a report", lane.title), ns(cost.applied));
                 rounds.note(&format!("{}: looked at, ns a report", lane.title), ns(cost.looked_at));
