@@ -14,7 +14,7 @@ use std::time::Duration;
 use model::limits::{EVENTS_RETAIN_BYTES, EVENTS_RETAIN_TIME};
 use model::{Event, EventKind, OrganisationName, Position, Timestamp, UnitHandle, UnitName, ZoneName};
 use parking_lot::Mutex;
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, Row, Transaction, TransactionBehavior, params};
 use serde_json::Value;
 
 use crate::StoreError;
@@ -204,10 +204,13 @@ impl Events {
         writer.pragma_update(None, "synchronous", if commit.is_empty() { "NORMAL" } else { "FULL" })?;
         let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let before = unsigned(reached(&transaction, "last")?);
+        let sql = format!("INSERT INTO events ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+        let mut statement = transaction.prepare_cached(&sql)?;
         for (number, event) in (before + 1..).zip(&mut commit.events) {
             event.number = number;
-            insert(&transaction, event)?;
+            insert(&mut statement, event)?;
         }
+        drop(statement);
         write_memory(&transaction, commit)?;
         let reached = [
             ("log", commit.log.cast_signed()),
@@ -294,8 +297,7 @@ fn reached(connection: &Connection, name: &str) -> Result<i64, StoreError> {
     Ok(statement.query_row([name], |row| row.get(0))?)
 }
 
-fn insert(transaction: &Transaction<'_>, event: &Event) -> Result<(), StoreError> {
-    let sql = format!("INSERT INTO events ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)");
+fn insert(statement: &mut CachedStatement<'_>, event: &Event) -> Result<(), StoreError> {
     let values = params![
         signed(event.number),
         event.kind.as_str(),
@@ -309,26 +311,27 @@ fn insert(transaction: &Transaction<'_>, event: &Event) -> Result<(), StoreError
         event.place.map(Position::lon_e7),
         detail_text(event),
     ];
-    transaction.prepare_cached(&sql)?.execute(values)?;
+    statement.execute(values)?;
     Ok(())
 }
 
 fn write_memory(transaction: &Transaction<'_>, commit: &Commit) -> Result<(), StoreError> {
+    let sql =
+        "INSERT OR REPLACE INTO stays (unit, zone, is_in, since_ms, turning_ms, told) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut put = transaction.prepare_cached(sql)?;
+    let mut remove = transaction.prepare_cached("DELETE FROM stays WHERE unit = ?1 AND zone = ?2")?;
     for (unit, zone, stay) in &commit.stays {
         match stay {
             Some(Stay { is_in, since, turning, told }) => {
-                let sql = "INSERT OR REPLACE INTO stays (unit, zone, is_in, since_ms, turning_ms, told)
-                           VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
                 let turning = turning.map(Timestamp::unix_ms);
-                let values = params![unit.0, zone.as_str(), is_in, since.unix_ms(), turning, told];
-                transaction.prepare_cached(sql)?.execute(values)?;
+                put.execute(params![unit.0, zone.as_str(), is_in, since.unix_ms(), turning, told])?;
             }
             None => {
-                let mut statement = transaction.prepare_cached("DELETE FROM stays WHERE unit = ?1 AND zone = ?2")?;
-                statement.execute(params![unit.0, zone.as_str()])?;
+                remove.execute(params![unit.0, zone.as_str()])?;
             }
         }
     }
+    drop((put, remove));
     for (kind, name, since) in &commit.marks {
         match since {
             Some(since) => {

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
 use geodesy::Tile;
 use index::{Beyond, ZoneIndex};
 use journal::Sequence;
@@ -36,7 +37,7 @@ pub(crate) struct Crossings {
     /// By unit, by zone.
     units: Vec<Vec<(ZoneHandle, Stay)>>,
     /// Stays that changed since they were asked for.
-    changed: HashSet<(UnitHandle, ZoneHandle)>,
+    changed: HashSet<(UnitHandle, ZoneHandle), RandomState>,
     settled: Vec<ZoneHandle>,
     beyond: Vec<Beyond>,
 }

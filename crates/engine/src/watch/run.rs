@@ -196,7 +196,7 @@ impl Watcher {
 
     fn look_at(&mut self, placed: &Placed, crossed: &mut Vec<Crossed>) -> Tile {
         let Some(set) = &self.set else { return Tile::EMPTY };
-        let is_watched = self.live.index.slot(placed.unit).is_some_and(|slot| is_watched(&slot.traits));
+        let is_watched = self.live.index.traits(placed.unit).is_some_and(|traits| is_watched(&traits));
         if is_watched {
             return self.crossings.moved(set, placed, crossed);
         }
@@ -388,7 +388,7 @@ impl Watcher {
 
     /// Puts an event of a unit, unless nobody watches where that goes.
     pub(super) fn put_of_unit(&mut self, event: Event, unit: UnitHandle) {
-        if self.live.index.slot(unit).is_none_or(|slot| is_watched(&slot.traits)) {
+        if self.live.index.traits(unit).is_none_or(|traits| is_watched(&traits)) {
             self.put(event);
         }
     }
