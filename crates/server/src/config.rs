@@ -17,6 +17,7 @@ pub use crate::access::{JwtConfig, LogOnRule};
 pub use crate::contract::ContractConfig;
 pub use crate::storage::{Data, JournalConfig};
 pub use crate::tls::TlsConfig;
+pub use crate::webhooks::WebhookConfig;
 
 /// Where a setting came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +114,8 @@ pub struct Config {
     pub jwt: JwtConfig,
     /// Encryption, and gateways that log on by certificate. Keys `tls_...`.
     pub tls: TlsConfig,
+    /// Where events are sent to. Keys `webhook_...`.
+    pub webhooks: WebhookConfig,
     /// Metres beyond the borders of its territory that an organisation sees. Default 2,000; key `border_strip_m`.
     pub border_strip_m: f64,
     /// How fast answers ought to be, when they are too late, and how many searches run at once.
@@ -146,6 +149,7 @@ impl Default for Config {
             log_on: LogOnRule::Off,
             jwt: JwtConfig::default(),
             tls: TlsConfig::default(),
+            webhooks: WebhookConfig::default(),
             border_strip_m: model::limits::BORDER_STRIP_M,
             contract: ContractConfig::default(),
             shards: Shards::ONE,
@@ -212,6 +216,12 @@ pub struct Settings {
     pub tls_client_crl: Option<PathBuf>,
     /// See [`TlsConfig::client_names`].
     pub tls_client_names: Option<Vec<String>>,
+    /// See [`WebhookConfig::networks`].
+    pub webhook_networks: Option<Vec<String>>,
+    /// See [`WebhookConfig::ca`].
+    pub webhook_ca: Option<PathBuf>,
+    /// See [`WebhookConfig::give_up`].
+    pub webhook_give_up_hours: Option<u64>,
     /// See [`Config::border_strip_m`].
     pub border_strip_m: Option<f64>,
     /// See [`Config::hosts`].
@@ -325,6 +335,7 @@ impl Config {
         self.device_rate.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         self.tls.lay(&settings);
         self.jwt.lay(&settings);
+        self.webhooks.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         self.contract.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         if let Some(count) = settings.shards {
             let problem = || wrong("shards", origin, format!("{count} is not 1 to {SHARDS_MAX}"));

@@ -25,6 +25,7 @@ mod standing;
 mod stats;
 mod tokens;
 mod units;
+mod webhooks;
 mod within;
 pub(crate) mod zones;
 
@@ -88,6 +89,10 @@ fn routes() -> (Router<Arc<Service>>, OpenApi) {
         .routes(routes!(session::open, session::close))
         .routes(routes!(tokens::make, tokens::list))
         .routes(routes!(tokens::revoke))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::read, webhooks::write, webhooks::delete))
+        .routes(routes!(webhooks::dead))
+        .routes(routes!(webhooks::replay))
         .routes(routes!(gaps::list))
         .routes(routes!(gateways::list))
         .routes(routes!(stats::read))

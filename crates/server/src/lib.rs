@@ -24,6 +24,7 @@ mod storage;
 mod tasked;
 mod tls;
 mod units_file;
+mod webhooks;
 mod zones;
 
 pub use access::{JwksError, JwtConfig};
@@ -33,3 +34,4 @@ pub use http::openapi;
 pub use run::{Addresses, Figures, Server, StartError};
 pub use tls::{TlsConfig, TlsError};
 pub use units_file::UnitsFileError;
+pub use webhooks::WebhookConfig;

@@ -1,4 +1,4 @@
-//! Who listens to events: over SSE and gRPC, each from a number on, each only to what it may see. What a listener was told of a
+//! Who listens to events: over SSE, gRPC and webhooks, each from a number on, each only to what it may see. What a listener was told of a
 //! unit's place is in the audit before it leaves.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -38,7 +38,7 @@ pub(crate) struct Listeners {
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) principal: String,
-    /// `sse`, `grpc`.
+    /// `sse`, `grpc`, `webhook`.
     pub(crate) over: &'static str,
     pub(crate) since: Timestamp,
     /// The last event that it was told, or that was not for it.
@@ -53,9 +53,15 @@ pub(crate) struct Listener {
     watch: Arc<Watch>,
     asker: Asker,
     wanted: Wanted,
-    number: u64,
+    _present: Presence,
     heard: Arc<Heard>,
     last: watch::Receiver<u64>,
+}
+
+/// That somebody is among the listeners, until it is dropped.
+pub(crate) struct Presence {
+    service: Arc<Service>,
+    number: u64,
 }
 
 /// What a listener is told.
@@ -86,7 +92,7 @@ impl Listeners {
 }
 
 impl Wanted {
-    fn has(&self, event: &Event) -> bool {
+    pub(crate) fn has(&self, event: &Event) -> bool {
         fn is_among<T: PartialEq>(wanted: &[T], one: Option<&T>) -> bool {
             wanted.is_empty() || one.is_some_and(|one| wanted.contains(one))
         }
@@ -117,15 +123,11 @@ impl Listener {
         let after = after.map_or(newest, |after| if after > newest { 0 } else { after });
         let (principal, since) = (asker.principal.name.to_string(), service.engine.live().now());
         let heard = Heard { principal, over, since, after: AtomicU64::new(after), lost: AtomicU64::new(0) };
-        let (heard, listeners) = (Arc::new(heard), &service.listeners);
-        let mut all = listeners.all.lock();
-        if all.len() >= LISTENERS_MAX {
-            return Err(Problem::too_many(format!("{LISTENERS_MAX} listen to events already")));
-        }
-        let number = listeners.last.fetch_add(1, Ordering::Relaxed) + 1;
-        all.insert(number, Arc::clone(&heard));
-        drop(all);
-        Ok(Self { service: Arc::clone(service), watch, asker, wanted, number, heard, last })
+        let heard = Arc::new(heard);
+        let present = Presence::among(service, &heard, LISTENERS_MAX);
+        let too_many = || Problem::too_many(format!("{LISTENERS_MAX} listen to events already"));
+        let _present = present.ok_or_else(too_many)?;
+        Ok(Self { service: Arc::clone(service), watch, asker, wanted, _present, heard, last })
     }
 
     /// The next that it may hear. Rights are looked at each time: they end with their token.
@@ -177,7 +179,27 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
+impl Presence {
+    /// Joins them, if they are fewer than `most`.
+    fn among(service: &Arc<Service>, heard: &Arc<Heard>, most: usize) -> Option<Self> {
+        let listeners = &service.listeners;
+        let mut all = listeners.all.lock();
+        if all.len() >= most {
+            return None;
+        }
+        let number = listeners.last.fetch_add(1, Ordering::Relaxed) + 1;
+        all.insert(number, Arc::clone(heard));
+        drop(all);
+        Some(Self { service: Arc::clone(service), number })
+    }
+
+    /// Joins them, however many they are: webhooks have a limit of their own.
+    pub(crate) fn webhook(service: &Arc<Service>, heard: &Arc<Heard>) -> Self {
+        Self::among(service, heard, usize::MAX).expect("there are fewer than all numbers")
+    }
+}
+
+impl Drop for Presence {
     fn drop(&mut self) {
         self.service.listeners.all.lock().remove(&self.number);
     }

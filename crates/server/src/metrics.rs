@@ -12,12 +12,15 @@ use prometheus_client::registry::Registry;
 use crate::figures::QueryFigures;
 use crate::seats::Seats;
 use crate::standing::StandingFigures;
+use crate::webhooks::Webhooks;
 
 mod queries;
 mod standing;
+mod webhooks;
 
 use queries::QueryCollector;
 use standing::StandingCollector;
+use webhooks::WebhookCollector;
 
 /// Everything that the server measures, as text for Prometheus.
 pub(crate) struct Metrics {
@@ -31,6 +34,7 @@ impl Metrics {
         figures: &Arc<QueryFigures>,
         seats: &Arc<Seats>,
         standing: &Arc<StandingFigures>,
+        webhooks: &Arc<Webhooks>,
     ) -> Self {
         let mut registry = Registry::with_prefix("muster");
         ingest.register(&mut registry);
@@ -38,6 +42,8 @@ impl Metrics {
         let (figures, seats) = (Arc::clone(figures), Arc::clone(seats));
         registry.register_collector(Box::new(QueryCollector { figures, seats }));
         registry.register_collector(Box::new(StandingCollector(Arc::clone(standing))));
+        let (engine, webhooks) = (Arc::clone(engine), Arc::clone(webhooks));
+        registry.register_collector(Box::new(WebhookCollector { engine, webhooks }));
         Self { registry }
     }
 

@@ -31,6 +31,7 @@ use crate::seats::Seats;
 use crate::standing::{self, Standings};
 use crate::tasked::Tasked;
 use crate::tls::{Incoming, Port, Presented, Tls};
+use crate::webhooks::{self, Webhooks};
 use crate::zones::Zones;
 use crate::{SystemClock, UnitsFileError, grpc, http, storage, units_file};
 
@@ -60,6 +61,8 @@ pub(crate) struct Service {
     pub(crate) zones: Zones,
     pub(crate) listeners: Listeners,
     pub(crate) standings: Standings,
+    pub(crate) events: Arc<Events>,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) provider: Option<Arc<Provider>>,
     clock: Arc<SystemClock>,
@@ -104,11 +107,12 @@ impl Service {
         let timer = Arc::clone(&clock) as Arc<dyn Clock>;
         let seats = Arc::new(Seats::new(&config.contract, Arc::clone(&timer)));
         Self {
-            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats, standings.figures()).showing(
-                "requests_refused_rate",
-                "Requests refused because their principal made too many in a second",
-                &pace.refused,
-            ),
+            metrics: Metrics::new(&engine, &setting.counters, &figures, &seats, standings.figures(), &outside.webhooks)
+                .showing(
+                    "requests_refused_rate",
+                    "Requests refused because their principal made too many in a second",
+                    &pace.refused,
+                ),
             pace,
             hosts: Hosts::new(http, &config.hosts),
             rates: Rates::default(),
@@ -124,6 +128,8 @@ impl Service {
             zones: Zones::default(),
             listeners: Listeners::default(),
             standings,
+            events: Arc::clone(&outside.events),
+            webhooks: Arc::clone(&outside.webhooks),
             tls: outside.tls.clone(),
             provider: outside.provider.clone(),
             store,
@@ -149,9 +155,18 @@ impl Service {
         let clock = (self.clock.behind_ms() > CLOCK_BEHIND_MS_MAX).then_some("clock_set_back");
         let engine = self.engine.has_broken().then_some("engine_stopped");
         let events = self.engine.watch().filter(|watch| watch.figures().has_failed).map(|_| "events_failed");
+        let webhooks = self.webhooks.are_failing().then_some("webhook_failing");
         let keys = self.provider.as_ref().filter(|provider| provider.is_stale()).map(|_| "token_keys");
         let certificate = self.tls.as_ref().filter(|tls| tls.is_stale()).map(|_| "certificate");
-        engine.into_iter().chain(journal).chain(events).chain(clock).chain(certificate).chain(keys).collect()
+        engine
+            .into_iter()
+            .chain(journal)
+            .chain(events)
+            .chain(webhooks)
+            .chain(clock)
+            .chain(certificate)
+            .chain(keys)
+            .collect()
     }
 
     /// Returns once every change made before is stored.
@@ -169,9 +184,25 @@ struct Outside {
     device_rates: Arc<DeviceRates>,
     tls: Option<Arc<Tls>>,
     provider: Option<Arc<Provider>>,
+    events: Arc<Events>,
+    webhooks: Arc<Webhooks>,
 }
 
 impl Outside {
+    fn of(config: &Config, events: Events) -> Result<Self, StartError> {
+        let clock = Arc::<SystemClock>::default();
+        let webhooks = Webhooks::of(&config.webhooks, &(Arc::clone(&clock) as Arc<dyn Clock>))?;
+        Ok(Self {
+            clock,
+            counters: Arc::default(),
+            device_rates: config.device_rate.account(),
+            tls: Tls::of(&config.tls)?,
+            provider: Provider::of(&config.jwt)?,
+            events: Arc::new(events),
+            webhooks: Arc::new(webhooks),
+        })
+    }
+
     fn incoming(&self, socket: TcpListener, port: Port) -> Incoming {
         Incoming::new(socket, port, self.tls.as_ref(), &self.counters)
     }
@@ -294,13 +325,11 @@ impl Server {
         store: Store,
         events: Events,
     ) -> Result<Self, StartError> {
-        let (clock, counters) = (Arc::<SystemClock>::default(), Arc::default());
+        let outside = Outside::of(config, events)?;
         let codes = match config.jt808_auth {
-            Jt808Auth::Checked => Some(TerminalCodes::of(&store, &*clock)?),
+            Jt808Auth::Checked => Some(TerminalCodes::of(&store, &*outside.clock)?),
             Jt808Auth::Off => None,
         };
-        let (tls, provider) = (Tls::of(&config.tls)?, Provider::of(&config.jwt)?);
-        let outside = Outside { clock, counters, device_rates: config.device_rate.account(), tls, provider };
         let store = Arc::new(store);
         let http = bind_tcp(config.http, "http")?;
         let grpc = config.grpc.map(|address| bind_tcp(address, "grpc")).transpose()?;
@@ -316,13 +345,15 @@ impl Server {
         let http = outside.incoming(http, Port::Http);
         let mut api = vec![tokio::spawn(serve_http(http, gate.router(), stopped.clone()))];
         let clock = Arc::clone(&outside.clock);
-        let engine = match open(config, disk, Arc::new(events), Arc::clone(&clock) as Arc<dyn Clock>, recovery).await {
-            Ok(engine) => engine,
-            Err(error) => {
-                api.iter().for_each(JoinHandle::abort);
-                return Err(error);
-            }
-        };
+        let engine =
+            match open(config, disk, Arc::clone(&outside.events), Arc::clone(&clock) as Arc<dyn Clock>, recovery).await
+            {
+                Ok(engine) => engine,
+                Err(error) => {
+                    api.iter().for_each(JoinHandle::abort);
+                    return Err(error);
+                }
+            };
         let one_time = match config.log_on {
             LogOnRule::Required => store.bootstrap(clock.now())?,
             LogOnRule::Off => None,
@@ -338,6 +369,7 @@ impl Server {
         let serve = |device: Bound| device.serve(&outside, service.setting.clone());
         let mut listeners: Vec<_> = devices.into_iter().map(serve).collect();
         listeners.push(tokio::spawn(level::follow(Arc::clone(&service))));
+        listeners.push(tokio::spawn(webhooks::follow(Arc::clone(&service))));
         listeners.push(tokio::spawn(level::follow_gateways(Arc::clone(&service))));
         listeners.push(tokio::spawn(standing::follow(Arc::clone(&service))));
         listeners.extend(outside.tls.map(|tls| tokio::spawn(tls.watch())));
@@ -401,6 +433,7 @@ impl Server {
         self.service.ready.store(false, Ordering::Release);
         let _ = self.stop.send(true);
         self.listeners.iter().for_each(JoinHandle::abort);
+        self.service.webhooks.end().await;
         for task in self.api {
             if tokio::time::timeout(STOP_GRACE, task).await.is_err() {
                 warn!("Open requests were cut after {} s.", STOP_GRACE.as_secs());

@@ -17,6 +17,7 @@ use tracing::{error, info};
 use crate::config::Settings;
 pub(crate) use clients::Client;
 pub use files::TlsError;
+pub(crate) use files::roots;
 use files::{Files, Material};
 pub(crate) use incoming::{Incoming, Presented, presented};
 

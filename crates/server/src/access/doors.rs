@@ -50,6 +50,18 @@ impl Service {
         }
     }
 
+    /// A webhook as one who asks, with what its organisation sees by now. It has no token: it holds as long as it is written down.
+    pub(crate) fn asker_of_webhook(&self, principal: &Arc<Principal>) -> Asker {
+        let organisation = principal.organisation.as_ref();
+        let scope = organisation.map_or(Scope::everything(), |one| self.scopes.of(one, self.engine.live()));
+        Asker { principal: Arc::clone(principal), scope, grant: None }
+    }
+
+    /// Whether what belongs to `organisation` is the asker's own to change; what belongs to nobody is for those of the whole.
+    pub(crate) fn owns(&self, asker: &Asker, organisation: Option<&OrganisationName>) -> bool {
+        organisation.map_or(asker.is_of_the_whole(), |one| self.commands(asker, one))
+    }
+
     /// Whether `asker` commands `organisation`: its units and those below it are its own to change.
     pub(crate) fn commands(&self, asker: &Asker, organisation: &OrganisationName) -> bool {
         let top = asker.principal.organisation.as_ref();

@@ -2,6 +2,7 @@
 
 mod standing;
 mod streams;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -121,7 +122,7 @@ impl Scene {
         let config =
             Config { http: any, grpc: None, data: Data::Off, log_on: LogOnRule::Required, ..Config::default() };
         let idp = Idp::new();
-        let config = Config { jwt: idp.config(), requests_per_s, ..config };
+        let config = Config { jwt: idp.config(), webhooks: webhooks::at_home(), requests_per_s, ..config };
         let server = Server::start(&config).await.unwrap();
         for (name, organisation) in [(OURS, "org-east"), (THEIRS, "org-west")] {
             let organisation = Some(model::OrganisationName::new(organisation).unwrap());
@@ -294,6 +295,7 @@ fn question(method: &str, path: &str, token: Option<&str>) -> Request<Body> {
         }
         "/v1/standing/{standing}" => ("/v1/standing/999".to_owned(), String::new()),
         "/v1/tokens/{token}" => ("/v1/tokens/999".to_owned(), String::new()),
+        other if other.starts_with("/v1/webhooks") => webhooks::question(method, other),
         other => (other.to_owned(), String::new()),
     };
     request(method, &path, token, body)

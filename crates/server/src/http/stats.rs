@@ -32,7 +32,8 @@ pub(crate) struct Stats {
     pub(crate) reports_per_s: f64,
     /// Emergencies that nobody cleared.
     pub(crate) emergencies: usize,
-    /// Trouble of the server itself: `engine_stopped`, `journal_low`, `journal_full`, `journal_failed`, `clock_set_back`; empty when all is well.
+    /// Trouble of the server itself: `engine_stopped`, `journal_low`, `journal_full`, `journal_failed`, `clock_set_back`, `events_failed`,
+    /// `webhook_failing`; empty when all is well.
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     journal: JournalStats,

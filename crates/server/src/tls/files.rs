@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::limits::TLS_FILE_BYTES_MAX;
@@ -62,6 +62,23 @@ impl Source {
         let all: Vec<T> = T::pem_slice_iter(bytes).collect::<Result<_, _>>().map_err(|error| self.wrong(error))?;
         if all.is_empty() { Err(self.wrong(format!("holds no {what} (PEM)"))) } else { Ok(all) }
     }
+}
+
+/// The certificates of a file that sign others.
+///
+/// # Errors
+/// [`TlsError`] names key and file.
+pub(crate) fn roots(key: &'static str, path: &Path) -> Result<RootCertStore, TlsError> {
+    let source = Source { key, path: path.to_owned() };
+    signing(&source, &source.read()?)
+}
+
+fn signing(source: &Source, bytes: &[u8]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in source.all::<CertificateDer<'static>>(bytes, "certificate")? {
+        roots.add(certificate).map_err(|error| source.wrong(error))?;
+    }
+    Ok(roots)
 }
 
 /// Where the certificates are.
@@ -175,11 +192,7 @@ impl Files {
 
     fn clients(&self, bytes: &Bytes, provider: &Arc<CryptoProvider>) -> Result<Option<Clients>, TlsError> {
         let (Some(source), Some(ca)) = (&self.client_ca, &bytes.client_ca) else { return Ok(None) };
-        let mut roots = RootCertStore::empty();
-        for certificate in source.all::<CertificateDer<'static>>(ca, "certificate")? {
-            roots.add(certificate).map_err(|error| source.wrong(error))?;
-        }
-        let roots = Arc::new(roots);
+        let roots = Arc::new(signing(source, ca)?);
         let crls = match (&self.client_crl, &bytes.client_crl) {
             (Some(source), Some(crl)) => {
                 source.all::<CertificateRevocationListDer<'static>>(crl, "list of revocations")?
