@@ -220,7 +220,9 @@ impl Service {
     /// # Errors
     /// The store or the events cannot be read or written; what was found is found again in the next round.
     pub(crate) async fn look_at_standing(self: &Arc<Self>, now: Timestamp, budget: Duration) -> Result<(), Problem> {
-        let Some(watch) = self.engine.watch().map(Arc::clone) else { return Ok(()) };
+        // While events cannot be written none is found either: they would wait without a limit.
+        let watch = self.engine.watch().filter(|watch| !watch.figures().has_failed);
+        let Some(watch) = watch.map(Arc::clone) else { return Ok(()) };
         let mut reached = self.standings.reached.lock().await;
         self.take_standing(&mut reached, &watch, now).await?;
         self.end_standing(self.standings.over(now), now).await?;
