@@ -140,6 +140,11 @@ impl Sources {
         self.seen.iter().map(|(device, source)| (*device, source))
     }
 
+    /// Whether devices may have been left out, as there were too many.
+    pub(crate) fn is_full(&self) -> bool {
+        self.seen.len() >= SOURCES_PER_UNIT_MAX
+    }
+
     /// Gives devices other numbers.
     pub(crate) fn renumber(&mut self, mut number: impl FnMut(DeviceHandle) -> DeviceHandle) {
         self.seen.iter_mut().for_each(|(device, _)| *device = number(*device));

@@ -6,6 +6,7 @@ mod compact;
 mod counters;
 mod emergency;
 mod explain;
+mod forget;
 mod fusion;
 mod live;
 mod pending;
@@ -45,6 +46,7 @@ use tracing::{error, info, warn};
 use writer::{Message, Writer};
 
 use crate::compact::Compactor;
+use crate::forget::Forgetting;
 use crate::recover::{Missed, recover_after};
 use crate::watch::{Feed, Following};
 
@@ -114,6 +116,7 @@ struct Threads {
     writers: Vec<JoinHandle<Writer>>,
     compactor: Option<(Sender<()>, JoinHandle<()>)>,
     watcher: Option<JoinHandle<()>>,
+    forgetter: Option<(Sender<()>, JoinHandle<()>)>,
 }
 
 impl Engine {
@@ -210,14 +213,19 @@ impl Engine {
         channels: Vec<(mpsc::Sender<Message>, mpsc::Receiver<Message>)>,
         feeds: Vec<Feed>,
     ) -> Self {
-        let (queues, messages): (_, Vec<_>) = channels.into_iter().unzip();
+        let (queues, messages): (Vec<_>, Vec<_>) = channels.into_iter().unzip();
         let parts = Part::all_of(state, options.shards).into_iter().zip(messages).enumerate();
         let mut feeds = feeds.into_iter();
         let writers = parts.map(|(shard, (part, messages))| {
             let writer = Writer::new(Arc::clone(&live), storage.clone(), shard, part).telling(feeds.next());
             spawn("muster-writer", move || writer.run(messages))
         });
-        let threads = Threads { writers: writers.collect(), ..Threads::default() };
+        let writers = writers.collect();
+        let (running, stopped) = channel();
+        let wakes = queues.iter().map(mpsc::Sender::downgrade).collect();
+        let forgetting = Forgetting { live: Arc::clone(&live), wakes };
+        let forgetter = Some((running, spawn("muster-forget", move || forgetting.run(&stopped))));
+        let threads = Threads { writers, forgetter, ..Threads::default() };
         Self { live, options, queues, log: None, watch: None, threads: Mutex::new(threads) }
     }
 
@@ -340,6 +348,14 @@ impl Engine {
         Some(handled)
     }
 
+    /// Lets go of places of volunteers that are older than [`model::limits::COMMUNITY_KEPT`], as happens every minute by itself; how many were
+    /// told to. They are gone when a batch that is submitted afterwards is settled.
+    pub fn forget_volunteers(&self) -> usize {
+        let count = self.live.forget_volunteers();
+        self.queues.iter().for_each(wake);
+        count
+    }
+
     /// Lets the writer that has `unit` look at what is pending.
     fn wake(&self, unit: UnitHandle) {
         wake(&self.queues[self.options.shards.of(unit)]);
@@ -407,20 +423,21 @@ impl Engine {
         for queue in &self.queues {
             let _ = queue.send(Message::Stop).await;
         }
-        let Threads { writers, compactor, watcher } = std::mem::take(&mut *self.threads.lock());
+        let Threads { writers, compactor, watcher, forgetter } = std::mem::take(&mut *self.threads.lock());
         let watch = self.watch.clone();
         let ended = tokio::task::spawn_blocking(move || {
             // All of them, before the journal ends and the first of them says how it ended.
             let writers: Vec<_> = writers.into_iter().map(JoinHandle::join).collect();
             let writers: Vec<_> = writers.into_iter().map(|writer| writer.map(Writer::end)).collect();
             let writers: Result<(), _> = writers.into_iter().collect();
-            let compactor = compactor.map_or(Ok(()), |(running, thread)| {
+            let ended = |(running, thread): (Sender<()>, JoinHandle<()>)| {
                 drop(running);
                 thread.join()
-            });
+            };
+            let others = compactor.map_or(Ok(()), ended).and(forgetter.map_or(Ok(()), ended));
             watch.iter().for_each(|watch| watch.stop());
             let watcher = watcher.map_or(Ok(()), JoinHandle::join);
-            writers.and(compactor).and(watcher)
+            writers.and(others).and(watcher)
         });
         assert!(matches!(ended.await, Ok(Ok(()))), "the engine's threads end without a panic");
     }

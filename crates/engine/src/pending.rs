@@ -90,7 +90,7 @@ impl Order<'_> {
         for entry in entries {
             match &entry {
                 Entry::Enrol(enrolment) => self.stored[shards.of(enrolment.handle)].push(entry),
-                Entry::Retire(unit) => self.stored[shards.of(*unit)].push(entry),
+                Entry::Retire(unit) | Entry::Forget { unit, .. } => self.stored[shards.of(*unit)].push(entry),
                 Entry::Heard(heard) => self.stored[shards.of(heard.binding.unit)].push(entry),
                 Entry::Press { .. } | Entry::Handle(_) | Entry::Lost => {
                     self.pending.waiting.lock().lent += shards.count() - 1;

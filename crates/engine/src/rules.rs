@@ -154,6 +154,12 @@ impl DeviceState {
         self.interval_ms.unwrap_or(0) as usize
     }
 
+    /// Forgets places of `upto` and before; how often the device reports stays known.
+    pub(crate) fn forget(&mut self, upto: Timestamp) {
+        self.last = self.last.filter(|last| last.order_time > upto);
+        self.held = self.held.take().filter(|held| held.order_time > upto);
+    }
+
     /// The newest place and when it was true.
     #[must_use]
     pub fn last_place(&self) -> Option<(Position, Timestamp)> {

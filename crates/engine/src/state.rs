@@ -13,6 +13,7 @@ use model::{
 use crate::fusion::{Sources, Verdict, judge};
 use crate::rules::{DeviceState, Judged, Outcome};
 
+mod forget;
 mod part;
 
 pub(crate) use part::Part;
@@ -164,6 +165,7 @@ impl State {
                 self.handle(handling);
                 Effect::default()
             }
+            Entry::Forget { unit, upto } => self.forget(*unit, *upto),
             Entry::Lost => Effect::default(),
         }
     }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use index::Change;
 use journal::{AppendError, Entry, Log, Sequence};
-use model::{Flags, Heard, UnitHandle, What};
+use model::{DeviceHandle, Flags, Heard, UnitHandle, What};
 use tokio::sync::mpsc;
 use tracing::error;
 
@@ -270,6 +270,7 @@ impl Writer {
     }
 
     fn apply(&mut self, entry: &Entry, sequence: Option<Sequence>) {
+        let sources = self.sources_before(entry);
         let effect = self.part.apply(entry);
         // A held jump shows the place again that was there, and so does a place of another device by which its unit is split: it stays
         // as stored as it was.
@@ -289,6 +290,11 @@ impl Writer {
             (Some(outcome), _) => self.tally.outcome(outcome),
             (None, Entry::Heard(_)) => self.tally.contact(),
             (None, Entry::Retire(unit)) => self.live.index.withdraw(*unit),
+            // With a change it took effect: when the unit was heard is put back below.
+            (None, Entry::Forget { unit, .. }) if effect.change.is_some() => {
+                self.live.index.withdraw(*unit);
+                sources.iter().for_each(|device| self.live.index.hide_source(*device));
+            }
             _ => {}
         }
         if effect.has_sources
@@ -300,6 +306,13 @@ impl Writer {
         if let Some(located) = effect.located {
             self.live.emergencies.locate(&located);
         }
+    }
+
+    /// Devices whose own places are shown, if `entry` may forget them.
+    #[inline]
+    fn sources_before(&self, entry: &Entry) -> Vec<DeviceHandle> {
+        let Entry::Forget { unit, .. } = entry else { return Vec::new() };
+        self.part.sources(self.part.within(*unit)).map(|(device, _)| device).collect()
     }
 
     /// Tells the watcher. What is not stored and never will be makes no event.

@@ -100,6 +100,11 @@ impl LiveIndex {
         self.sources.put(device, source);
     }
 
+    /// Shows nothing of a device any more. Only the writer that has its unit may.
+    pub fn hide_source(&self, device: DeviceHandle) {
+        self.sources.forget(device);
+    }
+
     /// Asks memory for the slots of `units`, which will be read soon.
     pub fn ask_for(&self, units: impl Iterator<Item = UnitHandle>) {
         let touched = units.fold(0, |all, unit| {

@@ -136,6 +136,13 @@ impl Sources {
         }
     }
 
+    /// Forgets what is known of `device`.
+    pub(crate) fn forget(&self, device: DeviceHandle) {
+        if let Some(cell) = self.0.seen(device.0) {
+            cell.0.write([0; 5]);
+        }
+    }
+
     pub(crate) fn bytes(&self) -> usize {
         self.0.bytes()
     }

@@ -23,6 +23,14 @@ pub enum Entry {
     },
     /// A person has seen an emergency, or cleared it.
     Handle(Handling),
+    /// The place of a unit, and of each of its devices, is forgotten if it is not newer than a time: places of volunteers are kept
+    /// for so long and no longer.
+    Forget {
+        /// Whose.
+        unit: UnitHandle,
+        /// A place of this time or before goes; a newer one came after this was decided, and stays.
+        upto: Timestamp,
+    },
     /// It was damaged, and `muster journal repair` took it out.
     Lost,
 }
@@ -45,6 +53,7 @@ const RETIRE: u8 = 4;
 const PRESS: u8 = 5;
 const LOST: u8 = 6;
 const HANDLE: u8 = 7;
+const FORGET: u8 = 8;
 /// Reports have the high bit; the others say what the report has.
 const REPORT: u8 = 0x80;
 const VALID: u8 = 1;
@@ -77,7 +86,7 @@ impl Entry {
     pub fn bytes_max(&self) -> usize {
         match self {
             Self::Heard(_) => HEARD_BYTES_MAX,
-            Self::Retire(_) | Self::Lost => 16,
+            Self::Retire(_) | Self::Forget { .. } | Self::Lost => 16,
             Self::Press { .. } => 64 + NAME_FIELD_BYTES_MAX,
             Self::Handle(handling) => {
                 let reason = if let Step::Cleared { reason } = &handling.step { reason.len() } else { 0 };
@@ -107,6 +116,11 @@ impl Entry {
                 to.byte(RETIRE);
                 to.varint(u64::from(unit.0));
             }
+            Self::Forget { unit, upto } => {
+                to.byte(FORGET);
+                to.varint(u64::from(unit.0));
+                to.time(*upto);
+            }
             Self::Lost => to.byte(LOST),
             Self::Handle(handling) => {
                 to.byte(HANDLE);
@@ -135,6 +149,7 @@ impl Entry {
             RETIRE => Ok(Self::Retire(UnitHandle(from.number("unit")?))),
             PRESS => Ok(Self::Press { number: from.varint("number")?, press: read_press(from)? }),
             LOST => Ok(Self::Lost),
+            FORGET => Ok(Self::Forget { unit: UnitHandle(from.number("unit")?), upto: from.time("upto")? }),
             HANDLE => read_handling(from).map(Self::Handle),
             _ => Err(Malformed { field: "kind" }),
         }
@@ -307,5 +322,16 @@ mod tests {
             assert_eq!((Entry::read(&mut from, &mut 0).as_ref(), from.left()), (Ok(entry), 0));
         }
         assert!(Entry::read(&mut Decoder::over(b"\x07\x01\x04desk\x80\x01\x02"), &mut 0).is_err(), "no such step");
+    }
+
+    #[test]
+    fn that_a_place_is_forgotten_has_these_bytes() {
+        let entry = Entry::Forget { unit: UnitHandle(300), upto: Timestamp::from_unix_ms(64).expect("it is a time") };
+        let mut to = Encoder::default();
+        entry.lay(&mut to, &mut 0);
+        assert_eq!(to.bytes(), b"\x08\xac\x02\x80\x01");
+        assert!(to.bytes().len() <= entry.bytes_max());
+        assert_eq!(Entry::read(&mut Decoder::over(to.bytes()), &mut 0), Ok(entry));
+        assert!(Entry::read(&mut Decoder::over(b"\x08\xac\x02"), &mut 0).is_err(), "it says up to when");
     }
 }

@@ -69,6 +69,7 @@ fn the_golden_journal_has_every_kind_of_entry() {
         Entry::Lost => 6,
         // Came later; its bytes are told in `src/entry.rs`.
         Entry::Handle(_) => 7,
+        Entry::Forget { .. } => 8,
     };
     let kinds: std::collections::BTreeSet<_> = golden::entries().iter().map(number).collect();
     assert_eq!(kinds.len(), 7);

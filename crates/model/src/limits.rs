@@ -46,6 +46,10 @@ pub const UNITS_MAX: usize = 4_000_000;
 pub const DEVICES_SHOWN_MAX: usize = 2 * UNITS_MAX;
 /// Most devices of one unit whose places are remembered beside each other; with one more the one with the oldest place is forgotten.
 pub const SOURCES_PER_UNIT_MAX: usize = 16;
+/// The place of a volunteer's unit is forgotten once it is older than this.
+pub const COMMUNITY_KEPT: Duration = Duration::from_secs(72 * 3_600);
+/// Most places that are forgotten at once; the rest goes with the next look, a minute later.
+pub const FORGOTTEN_AT_ONCE_MAX: usize = 4_096;
 /// Sources of a unit that are farther apart than this, and their accuracies, are split: metres.
 pub const SPLIT_M: f64 = 100.0;
 /// For so long they must be, or be no more, by the times of their places.

@@ -138,6 +138,11 @@ fn line(sequence: Sequence, entry: &Entry, names: &State) -> Value {
             "time": handling.at.to_string(),
             "reason": match &handling.step { Step::Seen => None, Step::Cleared { reason } => Some(reason) },
         }),
+        Entry::Forget { unit, upto } => json!({
+            "kind": "forget",
+            "unit": names.unit(*unit).map(|unit| unit.name.as_str()),
+            "upto": upto.to_string(),
+        }),
         Entry::Lost => json!({"kind": "lost"}),
     };
     line["sequence"] = sequence.0.into();

@@ -111,6 +111,7 @@ impl Part {
             Entry::Heard(heard) => state.heard(&numbers.heard(heard)),
             Entry::Enrol(enrolment) => state.apply(&Entry::Enrol(numbers.enrolment(enrolment))),
             Entry::Retire(unit) => state.apply(&Entry::Retire(numbers.shards.within(*unit))),
+            Entry::Forget { unit, upto } => state.forget(numbers.shards.within(*unit), *upto),
             Entry::Press { .. } | Entry::Handle(_) | Entry::Lost => state.apply(entry),
         };
         if let Some(change) = &mut effect.change {
@@ -130,7 +131,7 @@ impl Part {
         let is_own = |entry: &&Entry| match entry {
             Entry::Heard(heard) => shards.of(heard.binding.unit) == shard,
             Entry::Enrol(enrolment) => shards.of(enrolment.handle) == shard,
-            Entry::Retire(unit) => shards.of(*unit) == shard,
+            Entry::Retire(unit) | Entry::Forget { unit, .. } => shards.of(*unit) == shard,
             Entry::Press { .. } | Entry::Handle(_) | Entry::Lost => true,
         };
         let (mut own, mut some) = (batch.iter().filter(is_own), Vec::with_capacity(AHEAD));
@@ -157,8 +158,12 @@ impl Part {
 
     /// Whether reports of this unit are no longer wanted.
     pub(crate) fn is_retired(&self, unit: UnitHandle) -> bool {
-        let shards = self.numbers.as_ref().map_or(Shards::ONE, |numbers| numbers.shards);
-        self.state.is_retired(shards.within(unit))
+        self.state.is_retired(self.within(unit))
+    }
+
+    /// The number of a unit within the shard.
+    pub(crate) fn within(&self, unit: UnitHandle) -> UnitHandle {
+        self.numbers.as_ref().map_or(Shards::ONE, |numbers| numbers.shards).within(unit)
     }
 
     /// As [`State::sources`], of a unit by its number within the shard; devices by their numbers in the whole.

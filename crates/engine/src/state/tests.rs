@@ -43,3 +43,20 @@ fn a_press_is_where_the_newest_number_of_its_device_was_last_also_after_a_snapsh
     }
     assert_eq!(state.to_bytes(), again.to_bytes());
 }
+
+#[test]
+fn a_place_that_came_after_it_was_decided_to_forget_stays() {
+    let name = DeviceId::of("test", "1").expect("it is a name");
+    let unit = UnitHandle(0);
+    let mut state = State::default();
+    [enrolled(0, 0, &name), report(0, 0, 1, 228_000_000), report(0, 0, 2, 228_000_100)]
+        .iter()
+        .for_each(|entry| drop(state.apply(entry)));
+    let before = state.to_bytes();
+    assert_eq!(state.apply(&Entry::Forget { unit, upto: at(1) }).change, None);
+    assert_eq!(state.to_bytes(), before);
+    let effect = state.apply(&Entry::Forget { unit, upto: at(2) });
+    assert_eq!(effect.change, Some(Change::Touch { unit, contact: at(2) }));
+    assert_eq!(state.last_places().count(), 0, "its device has none either");
+    assert_eq!(state.apply(&Entry::Forget { unit, upto: at(2) }).change, None, "there is nothing more");
+}

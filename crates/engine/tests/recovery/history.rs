@@ -54,6 +54,7 @@ impl History {
             1 => Entry::Retire(UnitHandle((self.random.next() % self.units.len() as u64) as u32)),
             2 if self.random.next().is_multiple_of(2) => self.handling(),
             2 => self.press(),
+            3 if self.random.next().is_multiple_of(2) => self.forget(),
             3 => Entry::Lost,
             4 => self.change(),
             5..9 => self.heard(What::Contact),
@@ -97,6 +98,11 @@ impl History {
         let press =
             Press { device, pressed_at: None, received_at: at(self.now_ms), is_delayed: place.is_none(), place };
         Entry::Press { number: self.presses, press }
+    }
+
+    fn forget(&mut self) -> Entry {
+        let unit = UnitHandle((self.random.next() % self.units.len() as u64) as u32);
+        Entry::Forget { unit, upto: at(self.now_ms - (self.random.next() % 4_000) as i64) }
     }
 
     fn handling(&mut self) -> Entry {

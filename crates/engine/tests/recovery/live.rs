@@ -103,6 +103,8 @@ async fn drive(engine: &Engine, entries: &[Entry]) -> Result<(), String> {
             }
             Entry::Press { press, .. } => engine.ring(press.clone()),
             Entry::Handle(handling) => drop(engine.handle(handling.clone())),
+            // The engine decides that by its clock, which stands: `forget.rs` has it.
+            Entry::Forget { .. } => {}
             Entry::Lost => {
                 let some = std::mem::take(&mut batch);
                 last = Some(engine.submit(some).await.map_err(text)?);

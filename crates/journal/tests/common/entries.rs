@@ -21,6 +21,7 @@ fn entry(random: &mut Seeded) -> Entry {
         1 => Entry::Retire(UnitHandle(number(random))),
         2 => Entry::Press { number: random.next() >> (random.next() % 64), press: press(random) },
         3 if random.next().is_multiple_of(2) => Entry::Lost,
+        3 if random.next().is_multiple_of(2) => Entry::Forget { unit: UnitHandle(number(random)), upto: time(random) },
         3 => Entry::Handle(handling(random)),
         4 => heard(random, What::Contact),
         5 => heard(random, What::LogOut),
