@@ -1,5 +1,7 @@
 //! Every operation times every caller (P26): who may not gets nothing, and who may gets nothing of others.
 
+mod changes;
+mod logging_on;
 mod standing;
 mod streams;
 mod webhooks;
@@ -434,95 +436,6 @@ async fn every_look_and_every_refusal_is_in_the_audit_before_its_answer_leaves()
     scene.server.stop().await;
 }
 
-#[tokio::test]
-async fn a_token_is_traded_for_a_cookie_that_ends_with_it() {
-    let scene = Scene::new().await;
-    let token = scene.token(Caller::East(Role::Viewer)).unwrap();
-    let (status, _, answer) = scene.ask(request("POST", "/v1/session", Some(&token), "")).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(answer.contains("HttpOnly; SameSite=Strict"), "{answer}");
-    let id = answer.split("muster_session=").nth(1).unwrap().split(';').next().unwrap().to_owned();
-    let with_cookie = |method: &str, path: &str| {
-        let mut request = request(method, path, None, "");
-        request.headers_mut().insert("cookie", format!("other=1; muster_session={id}").parse().unwrap());
-        request
-    };
-    let (status, _, answer) = scene.ask(with_cookie("GET", "/v1/units")).await;
-    assert_eq!(status, 200);
-    assert!(answer.contains(OURS) && !answer.contains(THEIRS));
-    assert_eq!(scene.ask(with_cookie("DELETE", "/v1/session")).await.0, 204);
-    assert_eq!(scene.ask(with_cookie("GET", "/v1/units")).await.0, 401);
-    for bad in ["", "muster_", "x"] {
-        assert_eq!(scene.ask(request("POST", "/v1/session", Some(bad), "")).await.0, 401, "{bad:?}");
-    }
-    scene.server.stop().await;
-}
-
-/// A page that asks too often is told when to come back, and keeps no dispatcher from asking.
-#[tokio::test]
-async fn whoever_asks_too_often_gets_429_and_others_get_answers() {
-    let scene = Scene::paced(3).await;
-    let viewer = scene.token(Caller::Whole(Role::Viewer));
-    let mut refused = 0;
-    for _ in 0..20 {
-        let (status, _, answer) = scene.ask(request("GET", "/v1/units", viewer.as_deref(), "")).await;
-        match status.as_u16() {
-            200 => {}
-            429 => refused += 1,
-            other => panic!("{other}: {answer}"),
-        }
-        assert!(status == 200 || answer.contains("urn:muster:problem:rate"), "{answer}");
-        assert!(status == 200 || answer.contains("\"retry_after_s\":1"), "{answer}");
-    }
-    assert!(refused > 0, "20 requests take far less than 6 s");
-    let desk = scene.token(Caller::Whole(Role::Dispatcher));
-    for _ in 0..20 {
-        assert_eq!(scene.ask(request("GET", "/v1/units", desk.as_deref(), "")).await.0, 200);
-    }
-    assert_eq!(scene.server.service().pace.refused.get(), refused);
-    scene.server.stop().await;
-}
-
-/// Of the identity provider, with the scope of its `org`.
-#[tokio::test]
-async fn a_signed_token_sees_what_its_organisation_sees_and_opens_a_session() {
-    let scene = Scene::new().await;
-    let token = scene.idp.token(scene.now(), |_| ());
-    let (status, _, answer) = scene.ask(request("GET", "/v1/units", Some(&token), "")).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(answer.contains(OURS) && !answer.contains(THEIRS), "{answer}");
-    assert_eq!(scene.ask(request("POST", "/v1/session", Some(&token), "")).await.0, 200);
-    let gateway = scene.idp.token(scene.now(), |claims| claims["role"] = "gateway".into());
-    assert_eq!(scene.ask(request("GET", "/v1/units", Some(&gateway), "")).await.0, 403);
-    let none = scene.idp.token(scene.now(), |claims| claims["exp"] = serde_json::Value::Null);
-    let (status, _, answer) = scene.ask(request("GET", "/v1/units", Some(&none), "")).await;
-    assert!(status == 401 && answer.contains("has no `exp`"), "{answer}");
-    scene.server.stop().await;
-}
-
-/// First start: the one-time token makes one administrator and nothing else.
-#[tokio::test]
-async fn the_one_time_token_makes_an_administrator_and_ends() {
-    let any = "127.0.0.1:0".parse().unwrap();
-    let config = Config { http: any, grpc: None, data: Data::Off, log_on: LogOnRule::Required, ..Config::default() };
-    let server = Server::start(&config).await.unwrap();
-    let one_time = server.one_time_token().unwrap().to_owned();
-    let (stop, stopped) = watch::channel(false);
-    let (http, grpc) = (crate::http::router(server.service()), crate::grpc::checked(server.service(), &stopped));
-    let scene = Scene { server, http, grpc, idp: Idp::new(), _stop: stop };
-    for (method, path) in [("GET", "/v1/units"), ("GET", "/v1/tokens"), ("GET", "/v1/stats"), ("POST", "/v1/session")] {
-        assert_eq!(scene.ask(request(method, path, Some(&one_time), "")).await.0, 403, "{path}");
-    }
-    let make = |role: &str| format!(r#"{{"principal":"chief","role":"{role}"}}"#);
-    assert_eq!(scene.ask(request("POST", "/v1/tokens", Some(&one_time), make("viewer"))).await.0, 403);
-    let (status, _, answer) = scene.ask(request("POST", "/v1/tokens", Some(&one_time), make("administrator"))).await;
-    assert_eq!(status, 201, "{answer}");
-    let chief = answer.split("\"token\":\"").nth(1).unwrap().split('"').next().unwrap().to_owned();
-    assert_eq!(scene.ask(request("GET", "/v1/tokens", Some(&chief), "")).await.0, 200);
-    assert_eq!(scene.ask(request("POST", "/v1/tokens", Some(&chief), make("auditor"))).await.0, 409);
-    scene.server.stop().await;
-}
-
 /// A square of 0.1 degrees north and east of a corner, as the body of an organisation below the bureau.
 fn station(south: f64, west: f64) -> String {
     let (north, east) = (south + 0.1, west + 0.1);
@@ -578,105 +491,5 @@ async fn an_organisation_sees_its_ground_a_strip_beside_it_and_whom_it_commands(
     let (status, _, answer) = put("/v1/organisations/org-west/command", &chief, command).await;
     assert_eq!((status.as_u16(), answer.contains("\"commanded_by\":[\"org-east\"]")), (200, true), "{answer}");
     assert_eq!(names().await, ["w-on", "w-near", "w-far", OURS]);
-    scene.server.stop().await;
-}
-
-#[tokio::test]
-async fn a_change_that_expects_another_version_is_refused() {
-    let scene = Scene::new().await;
-    let chief = scene.token(Caller::Whole(Role::Administrator));
-    let body = r#"{"call_sign":"East 1","external":{"cad":"4711"},"kind":"car"}"#;
-    let put = |header: Option<(&'static str, &str)>| {
-        let mut request = request("PUT", "/v1/units/car-1", chief.as_deref(), body);
-        if let Some((name, value)) = header {
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
-        scene.ask(request)
-    };
-    let (status, _, answer) = put(Some(("if-none-match", "*"))).await;
-    assert_eq!(status, 200, "{answer}");
-    assert!(answer.contains("\"call_sign\":\"East 1\",\"external\":{\"cad\":\"4711\"}"), "{answer}");
-    let etag = |answer: &str| answer.split("\"etag\": \"\\\"").nth(1).unwrap().split('\\').next().unwrap().to_owned();
-    let first = etag(&answer);
-    assert_eq!(put(Some(("if-none-match", "*"))).await.0, 412);
-    let (status, _, answer) = put(Some(("if-match", &format!("\"{first}\"")))).await;
-    assert_eq!(status, 200);
-    assert_ne!(etag(&answer), first);
-    assert_eq!(put(Some(("if-match", &format!("\"{first}\"")))).await.0, 412);
-    assert_eq!(put(Some(("if-match", "7"))).await.0, 400);
-    scene.server.stop().await;
-}
-
-#[tokio::test]
-async fn a_dispatcher_directs_its_own_units_and_sees_what_stands() {
-    let scene = Scene::new().await;
-    let desk = scene.token(Caller::East(Role::Dispatcher));
-    let put = |path: &str, body: &str| scene.ask(request("PUT", path, desk.as_deref(), body.to_owned()));
-    let status = format!("/v1/units/{OURS}/status");
-    let (code, _, answer) = put(&status, r#"{"status":"busy","source":"cad-1","idempotency_key":"k1"}"#).await;
-    assert_eq!(code, 200, "{answer}");
-    assert!(answer.contains("\"status\":\"busy\"") && answer.contains("\"status_owner\":\"cad\""), "{answer}");
-    let repeated = put(&status, r#"{"status":"available","idempotency_key":"k1"}"#).await.2;
-    assert!(repeated.contains("\"status\":\"busy\""), "{repeated}");
-    let (_, _, nearest) = scene.ask(request("GET", "/v1/nearest?lat=22.817&lon=108.366", desk.as_deref(), "")).await;
-    assert!(nearest.contains("\"omitted\":{\"status\":1}"), "a busy unit is no candidate: {nearest}");
-    let assignment = put(&format!("/v1/units/{OURS}/assignment"), r#"{"assignment":"incident-12"}"#).await.2;
-    assert!(assignment.contains("\"assignment\":\"incident-12\""), "{assignment}");
-    let hidden = put(&format!("/v1/units/{THEIRS}/status"), r#"{"status":"busy"}"#).await;
-    assert_eq!(hidden.0, 404);
-    let misspelt = put(&status, r#"{"status":"busy","idempotency_kye":"k9"}"#).await;
-    assert_eq!(misspelt.0, 400, "a key that is ignored would make two changes: {}", misspelt.2);
-    for (bad, field) in [(r#"{"status":"tired"}"#, "status"), (r#"{"status":"busy","owner":"boss"}"#, "owner")] {
-        let (code, _, answer) = put(&status, bad).await;
-        assert_eq!((code.as_u16(), answer.contains(&format!("\"field\":\"{field}\""))), (400, true), "{answer}");
-    }
-    scene.server.stop().await;
-}
-
-#[tokio::test]
-async fn broken_glass_shows_all_to_a_commander_and_itself_to_the_superior() {
-    let scene = Scene::new().await;
-    let (commander, chief) = (scene.token(Caller::East(Role::Commander)), scene.token(Caller::Whole(Role::Commander)));
-    let units = async || scene.ask(request("GET", "/v1/units", commander.as_deref(), "")).await.2;
-    assert!(!units().await.contains(THEIRS));
-    let smash = |reason: &str| {
-        let body = format!(r#"{{"reason":"{reason}"}}"#);
-        scene.ask(request("POST", "/v1/break-glass", commander.as_deref(), body))
-    };
-    assert_eq!(smash("because").await.0, 400);
-    assert!(!units().await.contains(THEIRS));
-    assert_eq!(smash("shots at the bridge, west does not answer").await.0, 200);
-    assert!(units().await.contains(THEIRS));
-    let east_of_whole = request("DELETE", "/v1/units/west-9", commander.as_deref(), "");
-    assert_eq!(scene.ask(east_of_whole).await.0, 403, "it sees, and may not do more");
-    let nobodys = Unit::named(UnitName::new("nobodys").unwrap());
-    scene.server.enrol(nobodys, &[]).unwrap();
-    let direct = request("PUT", "/v1/units/nobodys/status", commander.as_deref(), r#"{"status":"busy"}"#);
-    assert_eq!(scene.ask(direct).await.0, 403, "what nobody owns is not its to direct");
-    let told = scene.ask(request("GET", "/v1/break-glass", chief.as_deref(), "")).await.2;
-    assert!(told.contains("e-commander") && told.contains("shots at the bridge"), "{told}");
-    let rows = scene.server.service().store.query_audit(&Filter::default(), None, 1_000).unwrap().rows;
-    let broken: Vec<_> = rows.iter().filter(|row| row.action == "break_glass").collect();
-    assert_eq!(broken.len(), 1);
-    assert!(broken[0].detail.contains("shots at the bridge") && broken[0].principal == "e-commander");
-    scene.server.stop().await;
-}
-
-#[tokio::test]
-async fn a_stranger_is_listed_until_it_is_enrolled() {
-    let scene = Scene::new().await;
-    let chief = scene.token(Caller::Whole(Role::Administrator));
-    let report = async || {
-        let text = r#"{"reports":[{"device":"muster:stray","lat":22.817,"lon":108.366}]}"#;
-        let token = scene.token(Caller::Whole(Role::Gateway));
-        scene.ask(request("POST", "/v1/reports", token.as_deref(), text)).await.2
-    };
-    let listed = async || scene.ask(request("GET", "/v1/quarantine", chief.as_deref(), "")).await.2;
-    assert!(report().await.contains("unknown_device"));
-    assert!(listed().await.contains("muster:stray"));
-    let body = r#"{"devices":["muster:stray"],"org":"org-east"}"#;
-    assert_eq!(scene.ask(request("PUT", "/v1/units/found-1", chief.as_deref(), body)).await.0, 200);
-    assert!(report().await.contains("\"accepted\":1"));
-    assert!(!listed().await.contains("muster:stray"));
     scene.server.stop().await;
 }
