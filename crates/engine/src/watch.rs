@@ -209,6 +209,7 @@ impl Watcher {
             beats: HashMap::new(),
             marks: std::collections::BTreeMap::new(),
             gateways: std::collections::BTreeMap::new(),
+            found: HashMap::new(),
             commit: store::events::Commit::default(),
             failed: false,
         })

@@ -16,7 +16,7 @@ use model::{
     Shards, Timestamp, Unit, UnitKind, UnitName, What, Zone, ZoneName,
 };
 use store::events::Events;
-use testkit::{ManualClock, Seeded, SimDisk};
+use testkit::{Border, BorderRule, Crossing, ManualClock, Seeded, SimDisk};
 
 fn at(second: i64) -> Timestamp {
     Timestamp::from_unix_ms(1_795_000_000_000 + 1_000 * second).expect("it is a time")
@@ -199,38 +199,108 @@ async fn silence_stays_and_strength_are_told_when_they_begin_and_when_they_end()
     engine.stop().await;
 }
 
+#[tokio::test]
+async fn a_silent_gateway_is_one_event_and_so_is_its_return_however_slowly_its_units_speak_again() {
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let engine = watching(&clock);
+    (1..=20).for_each(|car| enrol(&engine, car, UnitKind::Car));
+    let watch = Arc::clone(engine.watch().expect("it watches"));
+    watch.set_zones(Vec::new()).await.expect("it runs");
+    // Every five seconds, so that 50 s of silence are too long.
+    let heard = async |cars: std::ops::RangeInclusive<u32>, from: i64, until: i64| {
+        for second in (from..=until).step_by(5) {
+            let batch = cars.clone().map(|car| report(&engine, car, place(22.805, 108.305), at(second))).collect();
+            engine.submit(batch).await.expect("it runs").await.expect("it is applied");
+        }
+    };
+    let unit = |car: u32| engine.resolve(&device(car)).expect("it was enrolled").unit;
+    heard(1..=20, 0, 30).await;
+    clock.advance(Duration::from_secs(30));
+    // Eighteen are behind it; two are not, of which one goes on.
+    watch.gateway_lost("north", (1..=18).map(unit).collect());
+    assert_eq!(told(&events(&engine, 1)), ["gateway_lost - -"]);
+    // One of them is heard on another way for a while.
+    heard(18..=19, 35, 60).await;
+    clock.advance(Duration::from_secs(55));
+    assert_eq!(told(&events(&engine, 2)[1..]), ["contact_lost car-20 -"], "of those behind it nothing is told");
+    heard(19..=19, 65, 115).await;
+    clock.advance(Duration::from_secs(30));
+    assert_eq!(
+        told(&events(&engine, 3)[2..]),
+        ["contact_lost car-18 -"],
+        "who was heard on another way is lost by itself"
+    );
+    watch.gateway_found("north");
+    assert_eq!(told(&events(&engine, 4)[3..]), ["gateway_found - -"]);
+    // The others have their time to speak again, and all but one use it.
+    heard(1..=16, 120, 150).await;
+    heard(19..=19, 120, 150).await;
+    clock.advance(Duration::from_secs(55));
+    assert_eq!(told(&events(&engine, 5)[4..]), ["contact_lost car-17 -"], "who does not come back with it is lost");
+    engine.stop().await;
+}
+
+#[tokio::test]
+async fn who_was_out_of_contact_before_a_restart_is_found_when_it_is_heard_and_not_by_the_restart() {
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let (disk, folder) = (SimDisk::new(1), tempfile::tempdir().expect("a folder"));
+    let open = || {
+        let events = Events::open(folder.path()).expect("events are whole");
+        let storage = Storage {
+            disk: Arc::new(disk.clone()),
+            options: journal::Options::default(),
+            retention: Retention::default(),
+            on_failure: OnJournalFailure::LiveUnacked,
+            events: Some(Arc::new(events)),
+        };
+        let options = Options { unknown: UnknownDevices::Refuse, shards: Shards::new(1).expect("they are few") };
+        let clock = Arc::clone(&clock) as Arc<dyn Clock>;
+        Engine::open(clock, options, &storage, &Recovery::default()).expect("it is whole")
+    };
+    let heard = async |engine: &Engine, car: u32, from: i64, until: i64| {
+        for second in (from..=until).step_by(5) {
+            let batch = vec![report(engine, car, place(22.805, 108.305), at(second))];
+            engine.submit(batch).await.expect("it runs").await.expect("it is stored");
+        }
+    };
+    let engine = open();
+    engine.watch().expect("it watches").set_zones(Vec::new()).await.expect("it runs");
+    (1..=2).for_each(|car| enrol(&engine, car, UnitKind::Car));
+    heard(&engine, 1, 0, 30).await;
+    heard(&engine, 2, 0, 60).await;
+    clock.advance(Duration::from_secs(85));
+    assert_eq!(told(&events(&engine, 1)), ["contact_lost car-1 -"]);
+    engine.stop().await;
+    let engine = open();
+    engine.watch().expect("it watches").set_zones(Vec::new()).await.expect("it runs");
+    // What the other one is told of has been looked at after what the first would have been.
+    clock.advance(Duration::from_secs(60));
+    assert_eq!(told(&events(&engine, 2)[1..]), ["contact_lost car-2 -"]);
+    heard(&engine, 1, 145, 145).await;
+    clock.advance(Duration::from_secs(2));
+    assert_eq!(told(&events(&engine, 3)[2..]), ["contact_found car-1 -"]);
+    engine.stop().await;
+}
+
 /// What the rule says of the newest places in a log, as words by unit.
 fn by_the_rule(disk: &Arc<dyn Disk>, clock: &Arc<dyn Clock>, zones: &[WatchedZone]) -> BTreeMap<String, Vec<String>> {
     let segments = Segments::look_at(Arc::clone(disk), Arc::clone(clock)).expect("the log is whole");
-    let (mut state, mut standing, mut told) = (State::default(), BTreeMap::new(), BTreeMap::<_, Vec<_>>::new());
+    let border = |one: &WatchedZone| Border {
+        zone: one.zone.name.clone(),
+        area: Arc::clone(&one.area),
+        margin_m: margin_for(&one.area, f64::from(one.zone.settle.margin_m)),
+        time_s: one.zone.settle.time_s,
+    };
+    let mut rule = BorderRule::of(zones.iter().map(border).collect());
+    let (mut state, mut told) = (State::default(), BTreeMap::<_, Vec<_>>::new());
     let mut visit = |_, entry| {
         let Effect { outcome, change, .. } = state.apply(&entry);
         let (Some(engine::rules::Outcome::Newest), Some(Change::Place { unit, fix, .. })) = (outcome, change) else {
             return;
         };
         let unit_name = state.unit(unit).expect("it was enrolled").name.to_string();
-        let mut crossed = Vec::new();
-        for one in zones {
-            let margin_m = margin_for(&one.area, f64::from(one.zone.settle.margin_m));
-            let (is_in, turning) = standing.entry((unit, one.zone.name.clone())).or_insert((false, None::<Timestamp>));
-            let depth_m = one.area.depth_m(fix.position);
-            let beyond_m = if *is_in { -depth_m } else { depth_m };
-            if beyond_m <= margin_m {
-                *turning = None;
-                continue;
-            }
-            let since = *turning.get_or_insert(fix.time);
-            let is_long = since < fix.time && fix.time.ms_since(since) >= i64::from(one.zone.settle.time_s) * 1_000;
-            if is_long || beyond_m >= margin_m * f64::from(Settle::FAR) {
-                (*is_in, *turning) = (!*is_in, None);
-                crossed.push((
-                    *is_in,
-                    format!("{} {} {}", if *is_in { "enter" } else { "exit" }, one.zone.name, fix.time),
-                ));
-            }
-        }
-        crossed.sort();
-        told.entry(unit_name).or_default().extend(crossed.into_iter().map(|(_, text)| text));
+        let crossed = rule.moved(unit, fix.position, fix.time);
+        told.entry(unit_name).or_default().extend(crossed.iter().map(Crossing::words));
     };
     segments.read(journal::Sequence(1), &mut visit).expect("the log is whole");
     told

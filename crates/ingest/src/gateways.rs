@@ -136,8 +136,9 @@ impl Gateways {
         LostGateways { ways: &self.ways, lost: lost.map(|(number, known)| (number, known.heard())).collect() }
     }
 
-    /// What was lost and what was found since this was asked last, with the units. Cost: a look at each gateway, and where there
-    /// is a change, at each device. To be asked by one caller, more often than once a second.
+    /// What was lost, with its units, and what was found since this was asked last; who is heard for the first time is found.
+    /// Cost: a look at each gateway, and for each that was lost, at each device. To be asked by one caller, more often than once
+    /// a second.
     #[must_use]
     pub fn changes(&self) -> Vec<GatewayChange> {
         let (now, noted) = (self.clock.monotonic(), self.clock.now());
@@ -146,12 +147,10 @@ impl Gateways {
             let changed = (1..).zip(&table.all).filter(|(_, known)| known.turns(now));
             changed.map(|(number, known)| (number, Arc::clone(known))).collect()
         };
-        let change = |(number, known): (u32, Arc<Known>)| GatewayChange {
-            gateway: known.name().to_owned(),
-            is_lost: known.is_told_lost(),
-            noted,
-            heard: known.heard(),
-            units: self.units_of(number),
+        let change = |(number, known): (u32, Arc<Known>)| {
+            let is_lost = known.is_told_lost();
+            let units = if is_lost { self.units_of(number) } else { Vec::new() };
+            GatewayChange { gateway: known.name().to_owned(), is_lost, noted, heard: known.heard(), units }
         };
         changed.into_iter().map(change).collect()
     }

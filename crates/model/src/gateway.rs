@@ -11,6 +11,6 @@ pub struct GatewayChange {
     pub noted: Timestamp,
     /// When it was heard last.
     pub heard: Timestamp,
-    /// The units whose devices came through it last, each once, by number. Some may be heard on another way.
+    /// Of one that is lost, the units whose devices came through it last, each once, by number; some may be heard on another way.
     pub units: Vec<UnitHandle>,
 }

@@ -1,7 +1,8 @@
-//! Seeded fleets, a manual clock, a disk that fails as a seed says, a sender's account of what was acknowledged, and the
-//! plain scan that every answer is checked against.
+//! Seeded fleets, a manual clock, a disk that fails as a seed says, a sender's account of what was acknowledged, the rule of
+//! crossings, and the plain scan that every answer is checked against.
 
 mod ack_journal;
+mod borders;
 mod sim_disk;
 
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -10,6 +11,7 @@ use std::time::Duration;
 use model::{Clock, Position, Timestamp};
 
 pub use ack_journal::{AckJournal, Replay, Start, Tally};
+pub use borders::{Border, BorderRule, Crossing};
 pub use sim_disk::{Calls, Fault, SimDisk};
 
 /// Random numbers that a seed repeats (SplitMix64).

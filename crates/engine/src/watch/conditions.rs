@@ -1,8 +1,9 @@
 //! What holds for a while: a unit out of contact, a gateway that is silent, a zone with too few units, a button that rings, a unit
 //! outside its beat. Each is told when it begins and when it ends; marks remember which have begun.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
+use index::OUT_OF_CONTACT_MS_MIN;
 use model::{Event, EventKind, Timestamp, UnitHandle, UnitName, ZoneName};
 
 use super::run::{Marking, State, Watcher};
@@ -60,28 +61,38 @@ impl Watcher {
     pub(super) fn look_at_silence(&mut self, now: Timestamp) {
         /// A silent unit is looked at so often.
         const AGAIN_MS: i64 = 1_000;
+        /// And any other at least so often: its interval may have become shorter, and the time that it may be silent with it.
+        const LOOK_MS_MAX: i64 = OUT_OF_CONTACT_MS_MIN;
         self.silence.reach(self.live.roster.numbers(), now);
-        let behind_gateways: HashSet<UnitHandle> = self.gateways.values().flatten().copied().collect();
+        let behind_gateways: HashMap<UnitHandle, Timestamp> =
+            self.gateways.values().flat_map(|(since, units)| units.iter().map(|unit| (*unit, *since))).collect();
         for unit in self.silence.take_due(now) {
-            let Some(slot) = self.live.index.slot(unit) else {
+            let name = self.live.roster.unit(unit).map(|unit| unit.name.to_string());
+            let Some((slot, name)) = self.live.index.slot(unit).zip(name) else {
                 // Taken off the map: its number does not come again, but its mark must go.
                 self.silence.again(unit, now.shifted_ms(60_000));
                 continue;
             };
             let silence_ms = slot.silence_ms_max();
             let Some(contact) = slot.contact_time else {
-                self.silence.again(unit, now.shifted_ms(silence_ms));
+                self.silence.again(unit, now.shifted_ms(LOOK_MS_MAX));
                 continue;
             };
-            // While nobody listened nobody was silent.
-            let lost_at = contact.max(self.started).shifted_ms(silence_ms);
+            // While nobody listened nobody was silent, nor while its gateway was. Who is told lost is so until it is heard.
+            let is_told = self.marks.contains_key(&(EventKind::ContactLost, name.clone()));
+            let found = self.found.get(&unit).copied().filter(|found| *found >= contact);
+            if found.is_none() {
+                self.found.remove(&unit);
+            }
+            let since = if is_told { contact } else { contact.max(self.started).max(found.unwrap_or(contact)) };
+            let lost_at = since.shifted_ms(silence_ms);
             let is_silent = now > lost_at;
             let next = if is_silent { now.shifted_ms(AGAIN_MS) } else { lost_at.shifted_ms(1) };
-            self.silence.again(unit, next);
-            if is_silent && behind_gateways.contains(&unit) {
+            self.silence.again(unit, next.min(now.shifted_ms(LOOK_MS_MAX)));
+            // Who was heard since on another way, and no more, is lost by itself.
+            if is_silent && behind_gateways.get(&unit).is_some_and(|since| contact <= *since) {
                 continue;
             }
-            let Some(name) = self.live.roster.unit(unit).map(|unit| unit.name.to_string()) else { continue };
             if !self.mark(EventKind::ContactLost, name, is_silent, now) {
                 continue;
             }
@@ -102,10 +113,15 @@ impl Watcher {
         let count = match units {
             Some(units) => {
                 let count = units.len();
-                self.gateways.insert(name.to_owned(), units);
+                self.gateways.insert(name.to_owned(), (now, units));
                 count
             }
-            None => self.gateways.remove(name).map_or(0, |units| units.len()),
+            None => {
+                let (_, units) = self.gateways.remove(name).unwrap_or((now, Vec::new()));
+                // Its units speak again one after the other, each at its interval.
+                self.found.extend(units.iter().map(|unit| (*unit, now)));
+                units.len()
+            }
         };
         self.put(Event::of(kind, now, now).with("gateway", name).with("units", count.to_string()));
     }

@@ -78,7 +78,10 @@ pub(crate) struct Watcher {
     pub(super) silence: Silence,
     pub(super) beats: HashMap<UnitName, ZoneName>,
     pub(super) marks: BTreeMap<(EventKind, String), Timestamp>,
-    pub(super) gateways: BTreeMap<String, Vec<UnitHandle>>,
+    /// Silent gateways: since when, and who reports through them.
+    pub(super) gateways: BTreeMap<String, (Timestamp, Vec<UnitHandle>)>,
+    /// Units whose gateway was found then, until they are heard.
+    pub(super) found: HashMap<UnitHandle, Timestamp>,
     pub(super) commit: Commit,
     pub(super) mail: Vec<Vec<Mail>>,
     pub(super) started: Timestamp,

@@ -43,7 +43,8 @@ impl Known {
             frames: AtomicU64::new(0),
             sessions: AtomicU32::new(0),
             left_us: AtomicU64::new(NEVER),
-            is_told_lost: AtomicBool::new(false),
+            // It may have been lost before the start: whoever remembers that is told that it is heard.
+            is_told_lost: AtomicBool::new(true),
         }
     }
 
