@@ -19,12 +19,13 @@ const fn night(package: &'static str, test: &'static str, sizes: &'static [(&'st
     Night { package, test, sizes }
 }
 
-const NIGHT: [Night; 7] = [
+const NIGHT: [Night; 8] = [
     night("journal", "power", &[("MUSTER_SEEDS", "100000")]),
     night("journal", "damage", &[("MUSTER_MUTATIONS", "100000")]),
     night("journal", "errors", &[]),
     night("engine", "recovery", &[("MUSTER_SEEDS", "20000"), ("MUSTER_ENTRIES", "10000000")]),
     night("muster-tests", "kills", &[("MUSTER_KILLS", "1000")]),
+    night("muster", "event_kills", &[("MUSTER_KILLS", "1000")]),
     night("muster-tests", "strace", &[("MUSTER_ACKS", "100000")]),
     night("muster-tests", "failing_disk", &[("MUSTER_ERRORS", "2000"), ("MUSTER_BALLAST_MIB", "160")]),
 ];

@@ -1,6 +1,10 @@
 //! Starts the built program and asks it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub(crate) mod cars;
+pub(crate) mod ear;
+pub(crate) mod life;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -58,8 +62,7 @@ impl Served {
     }
 
     pub(crate) fn get(&self, path: &str) -> (u16, Value) {
-        let mut answer = agent().get(format!("{}{path}", self.http)).call().unwrap();
-        (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
+        get(&self.http, path)
     }
 
     pub(crate) fn send(&self, path: &str, body: &str) -> (u16, Value) {
@@ -88,6 +91,12 @@ impl Drop for Served {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Asks for a path of the server at `http`.
+pub(crate) fn get(http: &str, path: &str) -> (u16, Value) {
+    let mut answer = agent().get(format!("{http}{path}")).call().unwrap();
+    (answer.status().as_u16(), answer.body_mut().read_json().unwrap())
 }
 
 pub(crate) fn agent() -> ureq::Agent {
