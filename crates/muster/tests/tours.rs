@@ -33,9 +33,12 @@ fn the_tours_of_the_readme_run_and_answer() {
         tour(&readme, "operations"),
         tour(&readme, "storage"),
         tour(&readme, "access"),
+        tour(&readme, "zones"),
     ];
     let script = format!("set -eu\ntrap 'kill $(jobs -p)' EXIT\n{}", parts.join("\n"));
     let here = tempfile::tempdir().unwrap();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures");
+    std::os::unix::fs::symlink(fixtures, here.path().join("fixtures")).unwrap();
     let run = Command::new("bash").arg("-c").arg(script).env("PATH", path).current_dir(&here).output().unwrap();
     let said = String::from_utf8_lossy(&run.stdout);
     let complained = String::from_utf8_lossy(&run.stderr);
@@ -55,6 +58,9 @@ fn the_tours_of_the_readme_run_and_answer() {
         "urn:muster:problem:unauthorized",
         "look.unit",
         "\"unit\":\"car-7\"",
+        "\"at_least\":",
+        "\"kind\":\"exit\"",
+        "event: enter",
     ] {
         assert!(said.contains(expected), "{expected} is not in\n{said}\n{complained}");
     }
