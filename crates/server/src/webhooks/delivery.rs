@@ -292,7 +292,7 @@ impl Delivery {
         } else {
             events.iter().map(|noted| event_body(&noted.event)).collect()
         };
-        let units = events.iter().filter_map(|noted| noted.event.unit.clone());
+        let units = events.iter().flat_map(|noted| noted.event.units());
         let unseen: BTreeSet<UnitName> = units.filter(|unit| !seen.contains(unit)).collect();
         if !unseen.is_empty() {
             let resource = format!("events {} to {}", parcel.first, parcel.last);
