@@ -26,6 +26,8 @@ const KILLS: usize = 200;
 const SERVERS: usize = 4;
 /// Longer than anything here takes; only a test that hangs waits so long.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Requests that do work have five seconds to end; a stream of events is none.
+const STOPS_WITHIN: Duration = Duration::from_secs(4);
 
 /// What all servers together gave.
 #[derive(Debug, Default)]
@@ -140,10 +142,12 @@ impl Range {
             scope.spawn(|| ear.listen(&ready.http));
             let has_all =
                 ear.wait_until(PATIENCE, |frames| frames.iter().filter(|one| one.is_crossing()).count() >= count);
+            let stopped = Instant::now();
             life.stop();
             let status = life.end();
             assert!(status.success(), "{status}");
             assert!(has_all, "crossings are missing");
+            assert!(stopped.elapsed() < STOPS_WITHIN, "it waits for who only listens: {:?}", stopped.elapsed());
         });
         let mut told = BTreeMap::<_, Vec<_>>::new();
         for frame in self.ear.frames().iter().filter(|frame| frame.is_crossing()) {

@@ -32,6 +32,8 @@ pub(crate) struct Wanted {
 pub(crate) struct Listeners {
     last: AtomicU64,
     all: Mutex<BTreeMap<u64, Arc<Heard>>>,
+    /// Whether the server stops: it does not wait for those who only listen.
+    is_stopping: watch::Sender<bool>,
 }
 
 /// How far a listener is.
@@ -56,6 +58,7 @@ pub(crate) struct Listener {
     _present: Presence,
     heard: Arc<Heard>,
     last: watch::Receiver<u64>,
+    is_stopping: watch::Receiver<bool>,
 }
 
 /// That somebody is among the listeners, until it is dropped.
@@ -82,9 +85,16 @@ pub(crate) enum Ended {
     NotAudited(#[from] NotAudited),
     #[error("events cannot be read: {0}")]
     Unreadable(#[from] store::StoreError),
+    #[error("the server stops")]
+    Stopping,
 }
 
 impl Listeners {
+    /// Ends all streams, and those that begin later.
+    pub(crate) fn end(&self) {
+        self.is_stopping.send_replace(true);
+    }
+
     /// All of them with their numbers.
     pub(crate) fn all(&self) -> Vec<(u64, Arc<Heard>)> {
         self.all.lock().iter().map(|(number, heard)| (*number, Arc::clone(heard))).collect()
@@ -127,7 +137,8 @@ impl Listener {
         let present = Presence::among(service, &heard, LISTENERS_MAX);
         let too_many = || Problem::too_many(format!("{LISTENERS_MAX} listen to events already"));
         let _present = present.ok_or_else(too_many)?;
-        Ok(Self { service: Arc::clone(service), watch, asker, wanted, _present, heard, last })
+        let is_stopping = service.listeners.is_stopping.subscribe();
+        Ok(Self { service: Arc::clone(service), watch, asker, wanted, _present, heard, last, is_stopping })
     }
 
     /// The next that it may hear. Rights are looked at each time: they end with their token.
@@ -145,7 +156,11 @@ impl Listener {
                 return Ok(Told::Gap(first, last));
             }
             let Some(newest) = page.events.last().map(|noted| noted.event.number) else {
-                match tokio::time::timeout(IDLE, self.last.changed()).await {
+                let news = tokio::select! {
+                    news = tokio::time::timeout(IDLE, self.last.changed()) => news,
+                    _ = self.is_stopping.wait_for(|is_stopping| *is_stopping) => return Err(Ended::Stopping),
+                };
+                match news {
                     Ok(Ok(())) => continue,
                     _ => return Ok(Told::Idle),
                 }

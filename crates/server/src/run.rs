@@ -432,6 +432,7 @@ impl Server {
     pub async fn stop(self) {
         self.service.ready.store(false, Ordering::Release);
         let _ = self.stop.send(true);
+        self.service.listeners.end();
         self.listeners.iter().for_each(JoinHandle::abort);
         self.service.webhooks.end().await;
         for task in self.api {

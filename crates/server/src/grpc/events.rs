@@ -45,7 +45,7 @@ pub(super) fn watch(
 fn status(ended: &Ended) -> Status {
     match ended {
         Ended::Denied(_) => Status::unauthenticated(ended.to_string()),
-        Ended::NotAudited(_) | Ended::Unreadable(_) => Status::unavailable(ended.to_string()),
+        Ended::NotAudited(_) | Ended::Unreadable(_) | Ended::Stopping => Status::unavailable(ended.to_string()),
     }
 }
 
