@@ -33,7 +33,7 @@ pub use handle::{DeviceHandle, OrganisationHandle, UnitHandle, ZoneHandle};
 pub use heard::{Binding, Handling, Heard, Press, Step, What};
 pub use hours::{Hours, HoursError, hold as hours_hold};
 pub use name::{DeviceId, NameError, OrganisationName, PrincipalName, SenderName, UnitName, WebhookName, ZoneName};
-pub use organisation::{Command, Organisation, Rings};
+pub use organisation::{Command, Organisation, Rings, Sight};
 pub use position::Position;
 pub use principal::{Principal, Role};
 pub use privacy::Privacy;

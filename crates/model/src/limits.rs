@@ -217,6 +217,8 @@ pub const DETAIL_NAME_BYTES_MAX: usize = 128;
 pub const CHANGE_KEYS_KEPT: Duration = Duration::from_secs(72 * 3_600);
 /// Who broke the glass sees all for so long.
 pub const GLASS_OPEN_TIME: Duration = Duration::from_secs(30 * 60);
+/// A unit is lent to the sight of another organisation for so long at most; whoever needs it longer lends it again.
+pub const SIGHT_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Shortest reason for breaking the glass, in bytes.
 pub const GLASS_REASON_BYTES_MIN: usize = 10;
 /// Principals whose broken glass is remembered; beyond it those that ended are forgotten.

@@ -1,4 +1,4 @@
-use crate::{OrganisationName, Position, Timestamp};
+use crate::{OrganisationName, Position, Timestamp, UnitName};
 
 /// A polygon: the outline first, then its holes; each ring ends where it begins.
 pub type Rings = Vec<Vec<Position>>;
@@ -30,6 +30,28 @@ pub struct Command {
 }
 
 impl Command {
+    /// Whether it holds at `now`.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        self.from <= now && now < self.until
+    }
+}
+
+/// A unit is lent to the sight of another organisation, for what it is assigned to: its principals see it wherever it is, and
+/// command it no more than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// Who is seen.
+    pub unit: UnitName,
+    /// By principals of whom.
+    pub organisation: OrganisationName,
+    /// From then on.
+    pub from: Timestamp,
+    /// Not any more from then on; at most [`crate::limits::SIGHT_TIME_MAX`] later.
+    pub until: Timestamp,
+}
+
+impl Sight {
     /// Whether it holds at `now`.
     #[must_use]
     pub fn holds(&self, now: Timestamp) -> bool {

@@ -52,7 +52,7 @@ impl Service {
         let now = self.engine.live().now();
         let due = self.level.take_due(now);
         let before = *reached;
-        let changes = self.stored(move |store| changes(store, before, due)).await?;
+        let changes = self.stored(move |store| changes(store, before, due, now)).await?;
         let Some(changes) = changes else { return Ok(()) };
         self.scopes.plant(changes.tree);
         for (name, record) in changes.units {
@@ -69,6 +69,7 @@ impl Service {
                 }
             }
         }
+        self.scopes.renew();
         *reached = changes.version;
         if let (Some(beats), Some(watch)) = (self.level.take_beats(), self.engine.watch()) {
             watch.set_beats(beats);
@@ -171,14 +172,14 @@ fn effective(record: &UnitRecord, now: Timestamp) -> Unit {
 }
 
 /// What changed after `version`, with the units in `due`; `None` when nothing did.
-fn changes(store: &Store, version: u64, due: Vec<UnitName>) -> Result<Option<Changes>, StoreError> {
+fn changes(store: &Store, version: u64, due: Vec<UnitName>, now: Timestamp) -> Result<Option<Changes>, StoreError> {
     let newest = store.version()?;
     if newest == version && due.is_empty() && version > 0 {
         return Ok(None);
     }
     let organisations: Vec<_> = store.organisations()?.into_iter().map(|one| one.value).collect();
     let commands = store.commands()?.into_iter().map(|one| one.value).collect();
-    let tree = Tree::of(&organisations, commands);
+    let tree = Tree::of(&organisations, commands, store.sights(now)?);
     let mut units = Vec::new();
     for name in due {
         let record = store.unit(&name)?.map(|found| found.value);

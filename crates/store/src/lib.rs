@@ -30,6 +30,7 @@ mod refusal;
 mod said;
 mod schema;
 mod secrets;
+mod sights;
 mod spans;
 #[path = "store.rs"]
 mod sqlite;

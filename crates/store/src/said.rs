@@ -1,13 +1,13 @@
 //! What is said of a unit by the hour: its status and its assignment.
 
 use model::limits::{CHANGE_KEYS_KEPT, DETAIL_NAME_BYTES_MAX};
-use model::{Owner, Said, SaidOf, Status, Timestamp, UnitName};
+use model::{Owner, Said, SaidOf, Sight, Status, Timestamp, UnitName};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::change::{Change, members};
 use crate::checks::{Of, label};
 use crate::sqlite::{misread, signed};
-use crate::{By, Refusal, Store, StoreError};
+use crate::{By, Refusal, Store, StoreError, sights};
 
 /// What became of something said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,23 @@ impl Store {
         said: &Said,
         key: Option<&str>,
     ) -> Result<Heard, StoreError> {
+        self.say_and_lend(by, unit, owner, said, key, None)
+    }
+
+    /// The same, and while an assignment in `said` stands the unit is lent to the `sight` of another organisation. The next
+    /// assignment that is taken from the same owner ends that, whatever it is.
+    ///
+    /// # Errors
+    /// As [`Self::say`]; [`Refusal::Invalid`] for a sight of an organisation that is not there, or that ends too late.
+    pub fn say_and_lend(
+        &self,
+        by: &By<'_>,
+        unit: &UnitName,
+        owner: Owner,
+        said: &Said,
+        key: Option<&str>,
+        sight: Option<&Sight>,
+    ) -> Result<Heard, StoreError> {
         self.change(by, |change| {
             let of = Of { what: "unit", name: unit.as_str() };
             for (field, text) in
@@ -61,13 +78,19 @@ impl Store {
                 }
             }
             change.known(unit)?;
+            sight.map_or(Ok(()), |sight| sights::check(change.transaction, sight))?;
             let heard = change.hear(unit, owner, said, key)?;
+            if heard == Heard::Taken && matches!(said.of, SaidOf::Assignment(_)) {
+                sights::replace(change.transaction, unit, owner, sight)?;
+            }
             let detail = members([
                 ("heard", heard.as_str().into()),
                 ("owner", owner.as_str().into()),
                 ("value", said.of.text().into()),
                 ("time", said.time.to_string().into()),
                 ("source", said.source.as_str().into()),
+                ("for_org", sight.map(|sight| sight.organisation.as_str()).into()),
+                ("until", sight.map(|sight| sight.until.to_string()).into()),
             ]);
             change.record(said.of.action(), unit.as_str(), detail)?;
             Ok(heard)

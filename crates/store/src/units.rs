@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use crate::change::{Change, members};
 use crate::exchange::UnitRow;
 use crate::sqlite::{signed, unsigned};
-use crate::{By, IfMatch, Refusal, Store, StoreError, Versioned};
+use crate::{By, IfMatch, Refusal, Store, StoreError, Versioned, sights};
 
 const WHAT: &str = "unit";
 
@@ -122,6 +122,7 @@ impl Store {
             checks::rides_nowhere(change.transaction, name, by.now)?;
             let version = change.next_version()?;
             rows::clear_parts(change.transaction, name)?;
+            sights::end_all(change.transaction, name)?;
             let sql = "UPDATE units SET retired_ms = ?2, version = ?3 WHERE name = ?1";
             change.transaction.execute(sql, params![name.as_str(), by.now.unix_ms(), signed(version)])?;
             let detail = members([("version", version.into()), ("record", rows::json_of(&found.value))]);

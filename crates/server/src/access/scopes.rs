@@ -19,7 +19,7 @@ struct Made {
     tree: Arc<Tree>,
     /// Organisations with a number in the roster, when these were made.
     numbered: usize,
-    /// A command begins or ends then.
+    /// A command or a sight begins or ends then.
     until: Option<Timestamp>,
     realms: HashMap<OrganisationName, (Realm, Scope)>,
 }
@@ -35,6 +35,11 @@ impl Scopes {
         let mut made = self.made.lock();
         (made.tree, made.until) = (Arc::new(tree), None);
         made.realms.clear();
+    }
+
+    /// Units have come or gone since the tree was planted: whom it names is looked up anew.
+    pub(crate) fn renew(&self) {
+        self.made.lock().realms.clear();
     }
 
     /// Whether `organisation` is `top`, below it, or under its command now.

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::Roster;
 use geodesy::{Area, AreaError, Vertex};
-use model::{Command, Organisation, OrganisationName, Timestamp};
+use model::{Command, Organisation, OrganisationName, Sight, Timestamp, UnitName};
 use query::Realm;
 use tracing::error;
 
@@ -11,6 +11,7 @@ use tracing::error;
 pub(crate) struct Tree {
     organisations: BTreeMap<OrganisationName, Node>,
     commands: Vec<Command>,
+    sights: Vec<Sight>,
 }
 
 #[derive(Debug)]
@@ -21,8 +22,8 @@ struct Node {
 
 impl Tree {
     /// The tree of these organisations. A territory that is no area is none; it was checked when it was written.
-    pub(crate) fn of(organisations: &[Organisation], commands: Vec<Command>) -> Self {
-        let mut tree = Self { organisations: BTreeMap::new(), commands };
+    pub(crate) fn of(organisations: &[Organisation], commands: Vec<Command>, sights: Vec<Sight>) -> Self {
+        let mut tree = Self { organisations: BTreeMap::new(), commands, sights };
         for one in organisations {
             let ground = ground(one).unwrap_or_else(|error| {
                 error!(organisation = %one.name, %error, "The territory in the store is no area.");
@@ -70,14 +71,21 @@ impl Tree {
             organisations: under.iter().filter_map(|one| roster.organisation(one.as_str())).collect(),
             ground: self.ground(top),
             strip_m,
-            units: BTreeSet::new(),
+            units: self.lent(top, now).filter_map(|unit| roster.find(unit)).collect(),
         }
     }
 
-    /// The next instant at which a command begins or ends: until then [`Self::realm`] says the same.
+    /// The units that are lent to the sight of `top` itself: neither those above it nor those below were named.
+    fn lent<'a>(&'a self, top: &'a OrganisationName, now: Timestamp) -> impl Iterator<Item = &'a UnitName> {
+        let own = self.sights.iter().filter(move |sight| sight.organisation == *top && sight.holds(now));
+        own.map(|sight| &sight.unit)
+    }
+
+    /// The next instant at which a command or a sight begins or ends: until then [`Self::realm`] says the same.
     pub(crate) fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
-        let edges = self.commands.iter().flat_map(|command| [command.from, command.until]);
-        edges.filter(|edge| *edge > now).min()
+        let commands = self.commands.iter().flat_map(|command| [command.from, command.until]);
+        let sights = self.sights.iter().flat_map(|sight| [sight.from, sight.until]);
+        commands.chain(sights).filter(|edge| *edge > now).min()
     }
 }
 
@@ -125,7 +133,8 @@ mod tests {
             until: at(20),
         };
         // Each other, too: it must end.
-        let tree = Tree::of(&all, vec![lent("west-1", "east-1"), lent("east-1", "west-1")]);
+        let commands = vec![lent("west-1", "east-1"), lent("east-1", "west-1")];
+        let tree = Tree::of(&all, commands, Vec::new());
         let under = |top: &str, ms| tree.under(&name(top), at(ms)).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(under("bureau", 0), ["bureau", "east", "east-1", "west", "west-1"]);
         assert_eq!(under("east", 9), ["east", "east-1"]);
@@ -136,5 +145,15 @@ mod tests {
             [tree.next_change(at(0)), tree.next_change(at(10)), tree.next_change(at(20))],
             [Some(at(10)), Some(at(20)), None]
         );
+    }
+    #[test]
+    fn a_unit_is_lent_to_one_organisation_until_it_ends() {
+        let unit = UnitName::new("car-1").unwrap();
+        let sight = Sight { unit, organisation: name("east"), from: at(10), until: at(20) };
+        let tree = Tree::of(&[organisation("bureau", None), organisation("east", Some("bureau"))], vec![], vec![sight]);
+        let lent = |top: &str, ms| tree.lent(&name(top), at(ms)).count();
+        assert_eq!([lent("east", 9), lent("east", 10), lent("east", 19), lent("east", 20)], [0, 1, 1, 0]);
+        assert_eq!(lent("bureau", 10), 0);
+        assert_eq!([tree.next_change(at(9)), tree.next_change(at(10))], [Some(at(10)), Some(at(20))]);
     }
 }

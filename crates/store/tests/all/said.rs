@@ -1,4 +1,4 @@
-use model::{Owner, Principal, Said, SaidOf, Status, Unit, UnitRecord};
+use model::{Organisation, OrganisationName, Owner, Principal, Said, SaidOf, Sight, Status, Unit, UnitRecord};
 use store::{Heard, IfMatch, Refusal, Store, StoreError};
 
 use super::{at, by, unit};
@@ -38,4 +38,35 @@ fn what_stands_is_what_the_first_owner_said_last() {
     assert_eq!(rows.iter().filter(|row| row.action == "unit.status").count(), 6, "late and repeated ones too");
     let error = store.say(&by(&local, 9), &unit("nobody"), Owner::Cad, &status(None, 0), None).unwrap_err();
     assert!(matches!(error, StoreError::Refused(Refusal::Unknown { .. })), "{error}");
+}
+
+/// A sight stands with the assignment of the owner that gave it, whatever others say, in a file that is opened again too.
+#[test]
+fn a_sight_ends_with_the_assignment_it_was_given_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || Store::open(folder.path()).unwrap();
+    let (store, local, car) = (open(), Principal::local(), unit("car-1"));
+    let organisation = OrganisationName::new("east").unwrap();
+    let east = Organisation { name: organisation.clone(), label: String::new(), parent: None, territory: Vec::new() };
+    store.put_organisation(&by(&local, 0), &east, IfMatch::Always).unwrap();
+    store.put_unit(&by(&local, 0), &UnitRecord::of(Unit::named(car.clone())), IfMatch::Always).unwrap();
+    let sight = Sight { unit: car.clone(), organisation, from: at(10), until: at(100) };
+    let say = |store: &Store, owner, value: Option<&str>, ms, sight| {
+        let of = SaidOf::Assignment(value.map(str::to_owned));
+        let said = Said { of, time: at(ms), source: String::new() };
+        store.say_and_lend(&by(&local, ms), &car, owner, &said, None, sight).unwrap()
+    };
+    say(&store, Owner::Cad, Some("incident-1"), 10, Some(&sight));
+    say(&store, Owner::Terminal, Some("fuel"), 11, None);
+    drop(store);
+    let store = open();
+    assert_eq!(store.sights(at(99)).unwrap(), std::slice::from_ref(&sight));
+    assert_eq!(store.sights(at(100)).unwrap(), [], "it ends by itself");
+    assert_eq!(say(&store, Owner::Cad, None, 9, None), Heard::Late);
+    assert_eq!(store.sights(at(20)).unwrap().len(), 1, "what came late changes nothing");
+    say(&store, Owner::Cad, Some("incident-2"), 12, None);
+    assert_eq!(store.sights(at(20)).unwrap(), []);
+    say(&store, Owner::Cad, Some("incident-3"), 13, Some(&sight));
+    store.retire_unit(&by(&local, 14), &car, IfMatch::Always).unwrap();
+    assert_eq!(store.sights(at(20)).unwrap(), []);
 }
