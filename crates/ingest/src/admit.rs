@@ -21,6 +21,7 @@ pub struct Admitter<I> {
     intake: Arc<I>,
     counters: Arc<Counters>,
     allowed: Arc<Allowed>,
+    own: Arc<Allowed>,
     protocol: &'static str,
     through: Through,
     codes: Codes,
@@ -47,6 +48,8 @@ enum Stranger {
     Unknown,
     /// It may not speak at this listener.
     NotAllowed,
+    /// Whoever logged on may not speak for it.
+    NotOwn,
     /// It has not shown that it was registered here.
     Distrusted(Distrust),
     /// Another session speaks for it, and is heard.
@@ -121,6 +124,7 @@ impl<I: Intake> Admitter<I> {
             intake: Arc::clone(&setting.intake),
             counters: Arc::clone(&setting.counters),
             allowed: Arc::clone(&setting.allowed),
+            own: Arc::default(),
             protocol,
             through: Through::new(Arc::clone(&setting.gateways)),
             codes: Codes::needed(setting.allowed.needs_codes()),
@@ -136,6 +140,12 @@ impl<I: Intake> Admitter<I> {
     pub const fn connected(mut self) -> Self {
         self.through.connected();
         self
+    }
+
+    /// Whoever logged on may speak for the devices of `own` only, whatever the listener allows.
+    #[must_use]
+    pub fn only(self, own: Arc<Allowed>) -> Self {
+        Self { own, ..self }
     }
 
     /// A frame came of the gateway called `gateway`; `None` where there is none. To be said before the frame is admitted.
@@ -349,6 +359,9 @@ impl<I: Intake> Admitter<I> {
         if !self.allowed.has_device(device) {
             return Err(Stranger::NotAllowed);
         }
+        if !self.own.has_device(device) {
+            return Err(Stranger::NotOwn);
+        }
         let binding = self.intake.resolve(device).ok_or(Stranger::Unknown)?;
         self.through.bind(binding);
         Ok(binding)
@@ -390,6 +403,10 @@ impl Stranger {
             (Self::NotAllowed, Some(device)) => {
                 ("device_not_allowed", format!("`{device}` is not among the `devices` of this listener"))
             }
+            (Self::NotOwn, Some(device)) => (
+                "device_not_allowed",
+                format!("`{device}` is not among the devices that whoever logged on may speak for"),
+            ),
             (Self::Distrusted(Distrust::WrongCode), Some(device)) => {
                 ("wrong_code", format!("`{device}` has shown a code that is not its own"))
             }

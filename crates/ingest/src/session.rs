@@ -1,8 +1,10 @@
+use std::sync::Arc;
+
 use model::Timestamp;
 use tracing::debug;
 use wire::{Context, Decoded, Decoder, FrameError, FrameNumber, Protocol};
 
-use crate::{Admission, Admitter, Intake, Setting};
+use crate::{Admission, Admitter, Allowed, Intake, Setting};
 
 /// One connection, or one sender of datagrams: its decoder and what it was admitted as.
 pub struct Session<I> {
@@ -10,7 +12,7 @@ pub struct Session<I> {
     decoder: Box<dyn Decoder>,
     admitter: Admitter<I>,
     decoded: Decoded,
-    counters: std::sync::Arc<crate::Counters>,
+    counters: Arc<crate::Counters>,
 }
 
 impl<I: Intake> Session<I> {
@@ -30,6 +32,12 @@ impl<I: Intake> Session<I> {
     #[must_use]
     pub fn connected(self) -> Self {
         Self { admitter: self.admitter.connected(), ..self }
+    }
+
+    /// The same for the devices of `own` only, whatever the listener allows.
+    #[must_use]
+    pub fn only(self, own: Arc<Allowed>) -> Self {
+        Self { admitter: self.admitter.only(own), ..self }
     }
 
     /// Decodes and admits one frame, and adds to `admission` what became of it. One that is dropped (and counted) adds nothing:

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{debug, warn};
 use wire::{Cut, Protocol};
 
-use crate::{Admission, Answer, Door, Intake, NotSettled, Session, Setting};
+use crate::{Admission, Allowed, Answer, Door, Intake, NotSettled, Session, Setting};
 
 /// Most bytes of one read. A buffer holds less than one frame, and one read.
 const READ_BYTES: usize = 16 * 1024;
@@ -25,6 +25,11 @@ pub trait Incoming: Send + 'static {
 
     /// The next one that `door` lets in; others are closed at once. What is given up on the way loses no connection.
     fn accept(&mut self, door: Door<'_>) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+
+    /// The devices that whoever is at the other end may speak for, if it logged on; all, if it did not or may.
+    fn own_devices(_: &Self::Stream) -> Arc<Allowed> {
+        Arc::default()
+    }
 }
 
 impl Incoming for TcpListener {
@@ -44,7 +49,7 @@ impl Incoming for TcpListener {
 
 /// Serves connections until the task is dropped. One task a connection; those over the limit
 /// are closed at once and counted.
-pub async fn listen_stream<I: Intake>(mut listener: impl Incoming, protocol: &'static Protocol, setting: Setting<I>) {
+pub async fn listen_stream<I: Intake, L: Incoming>(mut listener: L, protocol: &'static Protocol, setting: Setting<I>) {
     let room = Arc::new(Semaphore::new(setting.limits.connections_max));
     loop {
         let door = Door::of(&setting.allowed, &setting.counters, protocol.name);
@@ -65,7 +70,8 @@ pub async fn listen_stream<I: Intake>(mut listener: impl Incoming, protocol: &'s
         let setting = setting.clone();
         tokio::spawn(async move {
             setting.counters.opened(protocol.name);
-            let ended = Connection::new(stream, protocol, &setting).serve(&setting).await;
+            let own = L::own_devices(&stream);
+            let ended = Connection::new(stream, protocol, &setting, own).serve(&setting).await;
             debug!(protocol = protocol.name, reason = ended.reason(), error = ?ended.error(), "Connection closed.");
             setting.counters.closed(protocol.name, ended.reason());
             drop(place);
@@ -116,8 +122,8 @@ struct Connection<I: Intake, S> {
 }
 
 impl<I: Intake, S: AsyncRead + AsyncWrite + Unpin> Connection<I, S> {
-    fn new(stream: S, protocol: &'static Protocol, setting: &Setting<I>) -> Self {
-        let session = Session::new(protocol, setting).connected();
+    fn new(stream: S, protocol: &'static Protocol, setting: &Setting<I>, own: Arc<Allowed>) -> Self {
+        let session = Session::new(protocol, setting).connected().only(own);
         Self { stream, protocol, session, buffer: BytesMut::new(), unsettled: VecDeque::new(), has_framed: false }
     }
 

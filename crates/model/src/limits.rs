@@ -225,6 +225,8 @@ pub const GLASS_REASON_BYTES_MIN: usize = 10;
 pub const GLASS_KEPT_MAX: usize = 10_000;
 /// Devices that no unit carries and that are listed at once; more are counted only.
 pub const QUARANTINE_DEVICES_MAX: usize = 65_536;
+/// The end of the server's certificate is an alarm so long before.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
 /// TLS handshakes of one listener that are open at once; with one more the oldest is cut.
 pub const TLS_HANDSHAKES_MAX: usize = 1_024;
 /// How long a TLS handshake may take.

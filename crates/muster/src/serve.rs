@@ -17,7 +17,8 @@ use tokio::signal::unix::{SignalKind, signal};
     beyond loopback a device format needs networks, and unknown devices are refused there, or insecure = true.\n\
     device_rate (fixes a second of a device; 20 beyond loopback, else no limit), device_burst (200),\n\
     jt808_auth (checked, or off): whether a terminal must show the code that its registration gave it.\n\
-    Keys for TLS: tls_certificate, tls_key, tls_client_ca, tls_client_crl, tls_client_names.\n\n\
+    Keys for TLS: tls_certificate, tls_key, tls_client_ca, tls_client_crl, tls_client_names,\n\
+    tls_client_devices (patterns of devices by name).\n\n\
     Example:  muster serve --listen jt808=tcp://127.0.0.1:6808 --admit-unknown")]
 pub(crate) struct Serve {
     /// Configuration file (TOML)

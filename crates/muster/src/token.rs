@@ -1,5 +1,6 @@
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
+use ingest::Allowed;
 use model::{OrganisationName, Principal, PrincipalName, Role, Timestamp};
 use serde_json::json;
 use store::TokenRecord;
@@ -39,6 +40,9 @@ enum Task {
         /// Until when it is valid, as in 2026-12-31T16:00:00Z
         #[arg(long, value_name = "TIME", group = "end", value_parser = time)]
         until: Option<Timestamp>,
+        /// For role gateway: the devices that it may report for, as in tetra-lip:* or jt808:13900000001; all without it
+        #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+        devices: Vec<String>,
         #[command(flatten)]
         why: Why,
         #[command(flatten)]
@@ -66,7 +70,8 @@ impl Token {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let local = Principal::local();
         match self.task {
-            Task::Create { principal, role, org, days, until, why, at } => {
+            Task::Create { principal, role, org, days, until, devices, why, at } => {
+                Allowed::new(&[], &devices).context("--devices")?;
                 let name = PrincipalName::new(&principal).with_context(|| format!("--principal {principal:?}"))?;
                 let organisation = org.as_deref().map(OrganisationName::new).transpose();
                 let organisation = organisation.with_context(|| format!("--org {:?}", org.unwrap_or_default()))?;
@@ -74,7 +79,7 @@ impl Token {
                 let in_days = |days: u16| by.now.shifted_ms(i64::from(days) * 86_400_000);
                 let until = until.or(days.map(in_days)).context("--days or --until is missing")?;
                 let holder = Principal { name, role, organisation };
-                let secret = at.open_or_make()?.create_token(&by, &holder, until)?;
+                let secret = at.open_or_make()?.create_token_for(&by, &holder, until, &devices)?;
                 eprintln!("Valid until {until}. Keep the secret now: it cannot be shown again.");
                 println!("{secret}");
                 Ok(())
@@ -93,9 +98,9 @@ impl Token {
 }
 
 fn list(tokens: &[TokenRecord], shown: &Shown) {
-    let mut rows = table(["token", "principal", "role", "org", "created", "by", "until", ""]);
+    let mut rows = table(["token", "principal", "role", "org", "created", "by", "until", "devices", ""]);
     let now = now();
-    for TokenRecord { token, principal, created, created_by, expires, revoked } in tokens {
+    for TokenRecord { token, principal, created, created_by, expires, revoked, devices } in tokens {
         let organisation = principal.organisation.as_ref().map(|name| name.as_str());
         if shown.as_json() {
             let line = json!({
@@ -107,6 +112,7 @@ fn list(tokens: &[TokenRecord], shown: &Shown) {
                 "created_by": created_by,
                 "expires": expires.to_string(),
                 "revoked": revoked.map(|time| time.to_string()),
+                "devices": devices,
             });
             println!("{line}");
             continue;
@@ -124,6 +130,7 @@ fn list(tokens: &[TokenRecord], shown: &Shown) {
             created.to_string(),
             created_by.clone(),
             expires.to_string(),
+            if devices.is_empty() { String::new() } else { devices.join(" ") },
             state,
         ]);
     }

@@ -20,6 +20,7 @@ use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use ingest::Allowed;
 use model::{Principal, Role};
 use query::{Lane, Realm, Scope};
 
@@ -68,6 +69,11 @@ impl Asker {
     /// Whether it is no organisation's: what nobody owns is its to change. Broken glass shows all and gives no such right.
     pub(crate) fn is_of_the_whole(&self) -> bool {
         self.principal.organisation.is_none()
+    }
+
+    /// The devices that it may report for.
+    pub(crate) fn devices(&self) -> Arc<Allowed> {
+        self.grant.as_ref().map_or_else(Arc::default, |grant| Arc::clone(&grant.devices))
     }
 
     /// Refuses the one-time token, where its one thing is not done.

@@ -1,6 +1,7 @@
 //! Configuration: defaults, then the file, then the environment, then flags. Every error names the key
 //! and where it was set.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -216,6 +217,8 @@ pub struct Settings {
     pub tls_client_crl: Option<PathBuf>,
     /// See [`TlsConfig::client_names`].
     pub tls_client_names: Option<Vec<String>>,
+    /// See [`TlsConfig::client_devices`]: patterns such as `tetra-lip:*` by name.
+    pub tls_client_devices: Option<BTreeMap<String, Vec<String>>>,
     /// See [`WebhookConfig::networks`].
     pub webhook_networks: Option<Vec<String>>,
     /// See [`WebhookConfig::ca`].
@@ -333,7 +336,7 @@ impl Config {
         };
         self.journal.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         self.device_rate.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
-        self.tls.lay(&settings);
+        self.tls.lay(&settings).map_err(|error| wrong("tls_client_devices", origin, error))?;
         self.jwt.lay(&settings);
         self.webhooks.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;
         self.contract.lay(&settings).map_err(|(key, problem)| wrong(key, origin, problem))?;

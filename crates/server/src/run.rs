@@ -158,6 +158,7 @@ impl Service {
         let webhooks = self.webhooks.are_failing().then_some("webhook_failing");
         let keys = self.provider.as_ref().filter(|provider| provider.is_stale()).map(|_| "token_keys");
         let certificate = self.tls.as_ref().filter(|tls| tls.is_stale()).map(|_| "certificate");
+        let expiring = self.tls.as_ref().filter(|tls| tls.ends_soon(self.engine.live().now()));
         engine
             .into_iter()
             .chain(journal)
@@ -165,6 +166,7 @@ impl Service {
             .chain(webhooks)
             .chain(clock)
             .chain(certificate)
+            .chain(expiring.map(|_| "certificate_expiring"))
             .chain(keys)
             .collect()
     }

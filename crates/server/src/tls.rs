@@ -2,14 +2,18 @@
 //! change; what is open goes on with what it was opened with, as long as the certificate of its client holds.
 
 mod clients;
+mod ends;
 mod files;
 mod incoming;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use model::limits::{TLS_LOOK_INTERVAL, TLS_RECHECK_INTERVAL};
+use ingest::{Allowed, AllowedError};
+use model::Timestamp;
+use model::limits::{CERTIFICATE_ENDS_SOON, TLS_LOOK_INTERVAL, TLS_RECHECK_INTERVAL};
 use parking_lot::Mutex;
 use rustls::ServerConfig;
 use tracing::{error, info};
@@ -34,11 +38,16 @@ pub struct TlsConfig {
     pub client_crl: Option<PathBuf>,
     /// Names that gateways may have; empty: any that their certificates give them. Key `tls_client_names`.
     pub client_names: Vec<String>,
+    /// The devices that gateways may report for, by the names in their certificates; one that is not named: all. Key `tls_client_devices`.
+    pub client_devices: BTreeMap<String, Arc<Allowed>>,
 }
 
 impl TlsConfig {
     /// Lays what one origin sets over this.
-    pub(crate) fn lay(&mut self, settings: &Settings) {
+    ///
+    /// # Errors
+    /// [`AllowedError`] of `tls_client_devices`.
+    pub(crate) fn lay(&mut self, settings: &Settings) -> Result<(), AllowedError> {
         let lay = |own: &mut Option<PathBuf>, set: &Option<PathBuf>| {
             if set.is_some() {
                 own.clone_from(set);
@@ -51,6 +60,12 @@ impl TlsConfig {
         if let Some(names) = &settings.tls_client_names {
             self.client_names.clone_from(names);
         }
+        if let Some(devices) = &settings.tls_client_devices {
+            let read =
+                |(name, patterns): (&String, &Vec<String>)| Ok((name.clone(), Arc::new(Allowed::new(&[], patterns)?)));
+            self.client_devices = devices.iter().map(read).collect::<Result<_, _>>()?;
+        }
+        Ok(())
     }
 
     /// Whether anything is encrypted.
@@ -67,7 +82,8 @@ impl TlsConfig {
 
     /// The key that needs another one which is not there, and what to do.
     pub(crate) fn missing(&self) -> Option<(&'static str, &'static str)> {
-        let has_clients = self.client_crl.is_some() || !self.client_names.is_empty();
+        let has_devices = !self.client_devices.is_empty();
+        let has_clients = self.client_crl.is_some() || !self.client_names.is_empty() || has_devices;
         match (&self.certificate, &self.key) {
             (Some(_), None) => Some(("tls_certificate", "needs its private key: set `tls_key`")),
             (None, Some(_)) => Some(("tls_key", "needs its certificate: set `tls_certificate`")),
@@ -75,7 +91,11 @@ impl TlsConfig {
                 Some(("tls_client_ca", "needs TLS: set `tls_certificate` and `tls_key`"))
             }
             _ if has_clients && self.client_ca.is_none() => {
-                let key = if self.client_crl.is_some() { "tls_client_crl" } else { "tls_client_names" };
+                let key = match (&self.client_crl, has_devices) {
+                    (Some(_), _) => "tls_client_crl",
+                    (None, true) => "tls_client_devices",
+                    (None, false) => "tls_client_names",
+                };
                 Some((key, "needs those who sign: set `tls_client_ca`"))
             }
             _ => None,
@@ -137,6 +157,11 @@ impl Tls {
     /// Whether the files hold what cannot be used, so that older certificates are in use.
     pub(crate) fn is_stale(&self) -> bool {
         self.is_stale.load(Ordering::Relaxed)
+    }
+
+    /// Whether the certificate of the server ends within [`CERTIFICATE_ENDS_SOON`] from `now`, or has ended.
+    pub(crate) fn ends_soon(&self, now: Timestamp) -> bool {
+        self.used.lock().material.ends.is_some_and(|ends| now.after(CERTIFICATE_ENDS_SOON) >= ends)
     }
 
     fn material(&self) -> Arc<Material> {

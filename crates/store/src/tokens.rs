@@ -1,4 +1,4 @@
-use model::limits::{BOOTSTRAP_TOKEN_LIFE, TOKEN_LIFE_MAX};
+use model::limits::{BOOTSTRAP_TOKEN_LIFE, LISTENER_DEVICES_MAX, TOKEN_LIFE_MAX};
 use model::{OrganisationName, Principal, PrincipalName, Role, Timestamp};
 use ring::digest::{SHA256, digest};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -28,6 +28,8 @@ pub struct Bearer {
     pub principal: Principal,
     /// Not any more from then on.
     pub expires: Timestamp,
+    /// The devices that it may report for, as they were written; empty: all.
+    pub devices: Vec<String>,
     /// It is the one-time token of an empty store: it may only create the first lasting token of an administrator.
     pub is_one_time: bool,
 }
@@ -47,6 +49,8 @@ pub struct TokenRecord {
     pub expires: Timestamp,
     /// When it was revoked.
     pub revoked: Option<Timestamp>,
+    /// The devices that its holder may report for, as they were written; empty: all.
+    pub devices: Vec<String>,
 }
 
 impl TokenRecord {
@@ -57,7 +61,7 @@ impl TokenRecord {
     }
 }
 
-const COLUMNS: &str = "id, principal, role, organisation, created_ms, created_by, expires_ms, revoked_ms";
+const COLUMNS: &str = "id, principal, role, organisation, created_ms, created_by, expires_ms, revoked_ms, devices";
 
 impl Store {
     /// Makes a token and returns its secret, which is not stored and cannot be shown again. A lasting token of an
@@ -67,10 +71,26 @@ impl Store {
     /// [`Refusal::Invalid`] for a reserved name, an organisation that is not there or an end in the past or beyond
     /// [`TOKEN_LIFE_MAX`]; [`Refusal::TwoPowers`]; [`Refusal::OneTime`].
     pub fn create_token(&self, by: &By<'_>, holder: &Principal, expires: Timestamp) -> Result<String, StoreError> {
+        self.create_token_for(by, holder, expires, &[])
+    }
+
+    /// The same for a gateway that may report for some `devices` only: patterns, which the caller has checked; none: all.
+    ///
+    /// # Errors
+    /// As [`Self::create_token`]; [`Refusal::Invalid`] when another than a gateway has some, or there are more than
+    /// [`LISTENER_DEVICES_MAX`].
+    pub fn create_token_for(
+        &self,
+        by: &By<'_>,
+        holder: &Principal,
+        expires: Timestamp,
+        devices: &[String],
+    ) -> Result<String, StoreError> {
         let (secret, digest) = new_secret();
         self.change(by, |change| {
             check_holder(change, holder, expires)?;
-            let token = change.insert_token(holder, expires, &digest)?;
+            check_devices(holder, devices)?;
+            let token = change.insert_token(holder, expires, &digest, devices)?;
             if holder.role == Role::Administrator && holder.organisation.is_none() {
                 end_one_time(change.transaction, by.now)?;
             }
@@ -79,6 +99,7 @@ impl Store {
                 ("role", holder.role.as_str().into()),
                 ("org", holder.organisation.as_ref().map(|name| name.as_str()).into()),
                 ("expires", expires.to_string().into()),
+                ("devices", devices.into()),
             ]);
             change.record(TOKEN_CREATE, holder.name.as_str(), detail)
         })?;
@@ -132,6 +153,7 @@ impl Store {
             is_one_time: record.principal.name.as_str() == BOOTSTRAP,
             principal: record.principal,
             expires: record.expires,
+            devices: record.devices,
         }))
     }
 
@@ -168,7 +190,7 @@ impl Store {
         let is_made = self.change(&by, |change| {
             let is_wanted = is_wanted(change.transaction)?;
             if is_wanted {
-                change.insert_token(&holder, expires, &digest)?;
+                change.insert_token(&holder, expires, &digest, &[])?;
             }
             change.record("token.bootstrap", BOOTSTRAP, members([("made", is_wanted.into())]))?;
             Ok(is_wanted)
@@ -178,11 +200,17 @@ impl Store {
 }
 
 impl Change<'_> {
-    fn insert_token(&self, holder: &Principal, expires: Timestamp, digest: &[u8; 32]) -> Result<u64, StoreError> {
+    fn insert_token(
+        &self,
+        holder: &Principal,
+        expires: Timestamp,
+        digest: &[u8; 32],
+        devices: &[String],
+    ) -> Result<u64, StoreError> {
         raise(self.transaction, "tokens")?;
         self.transaction.execute(
-            "INSERT INTO tokens (principal, role, organisation, digest, created_ms, created_by, expires_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO tokens (principal, role, organisation, digest, created_ms, created_by, expires_ms, devices)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             params![
                 holder.name.as_str(),
                 holder.role.as_str(),
@@ -191,6 +219,7 @@ impl Change<'_> {
                 self.by.now.unix_ms(),
                 self.by.principal.name.as_str(),
                 expires.unix_ms(),
+                serde_json::Value::from(devices).to_string(),
             ],
         )?;
         Ok(unsigned(self.transaction.last_insert_rowid()))
@@ -235,6 +264,20 @@ fn check_holder(change: &Change<'_>, holder: &Principal, expires: Timestamp) -> 
     Ok(())
 }
 
+fn check_devices(holder: &Principal, devices: &[String]) -> Result<(), StoreError> {
+    let invalid = |problem: String| {
+        let name = holder.name.to_string();
+        StoreError::from(Refusal::Invalid { what: "token", name, field: "devices", problem })
+    };
+    if !devices.is_empty() && holder.role != Role::Gateway {
+        return Err(invalid(format!("role {} reports for no devices, only gateway does", holder.role)));
+    }
+    if devices.len() > LISTENER_DEVICES_MAX {
+        return Err(invalid(format!("{} are more than {LISTENER_DEVICES_MAX}", devices.len())));
+    }
+    Ok(())
+}
+
 fn end_one_time(transaction: &Transaction<'_>, now: Timestamp) -> Result<(), StoreError> {
     let sql = "UPDATE tokens SET revoked_ms = ?2 WHERE principal = ?1 AND revoked_ms IS NULL";
     transaction.execute(sql, params![BOOTSTRAP, now.unix_ms()])?;
@@ -261,6 +304,7 @@ fn record_in(row: &Row<'_>) -> Result<TokenRecord, rusqlite::Error> {
         created_by: row.get("created_by")?,
         expires: time("expires_ms")?,
         revoked: row.get::<_, Option<i64>>("revoked_ms")?.map(|_| time("revoked_ms")).transpose()?,
+        devices: serde_json::from_str(row.get_ref("devices")?.as_str()?).map_err(|error| misread("devices", error))?,
     })
 }
 

@@ -145,6 +145,16 @@ fn a_numbered_device_is_looked_up_once() {
 }
 
 #[test]
+fn whoever_logged_on_speaks_for_its_own_devices_only_and_the_others_are_counted() {
+    let mut gateway = Gateway::new();
+    let own = Allowed::new(&[], &["cot:a*".to_owned()]).unwrap();
+    gateway.admitter = gateway.admitter.only(Arc::new(own));
+    let admission = gateway.columns(&["cot:a", "cot:b"], &[0, 1, 0], &[]);
+    assert_eq!((units(&admission), refusals(&admission)), (vec![1, 1], vec![(1, "device_not_allowed")]));
+    assert_eq!(gateway.roster.asked(), 1, "who may not be spoken for leaves no trace");
+}
+
+#[test]
 fn a_device_that_moved_to_another_unit_speaks_for_that_from_the_next_batch_on() {
     let mut gateway = Gateway::new();
     gateway.columns(&["cot:a", "cot:b"], &[0, 1], &[]);

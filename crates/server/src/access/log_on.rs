@@ -3,6 +3,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
+use ingest::Allowed;
 use model::limits::{SESSION_LIFE, SESSIONS_MAX, TLS_RECHECK_INTERVAL, TOKENS_KNOWN_MAX, TOKENS_LOOK_INTERVAL};
 use model::{Clock, Principal, Timestamp};
 use parking_lot::Mutex;
@@ -33,6 +34,8 @@ pub(crate) struct Grant {
     pub(crate) expires: Timestamp,
     /// It may only make the first lasting token.
     pub(crate) is_one_time: bool,
+    /// The devices that it may report for.
+    pub(crate) devices: Arc<Allowed>,
     /// To ask again whether it still holds.
     proof: Proof,
 }
@@ -111,6 +114,7 @@ impl LogOn {
                 principal: Arc::clone(client.principal()),
                 expires: now.after(TLS_RECHECK_INTERVAL),
                 is_one_time: false,
+                devices: Arc::clone(client.devices()),
                 proof: proof.clone(),
             }),
             Proof::Certificate(_) => Err(Denied::Unknown),
@@ -126,7 +130,8 @@ impl LogOn {
         // No token of the store has a dot.
         if let Some(provider) = self.provider.as_ref().filter(|_| secret.contains('.')) {
             let Named { principal, expires } = provider.named(secret, now)?;
-            return Ok(Grant { principal, expires, is_one_time: false, proof: Proof::Secret(secret.into()) });
+            let (devices, proof) = (Arc::default(), Proof::Secret(secret.into()));
+            return Ok(Grant { principal, expires, is_one_time: false, devices, proof });
         }
         let mut known = self.known.lock();
         known.look(&self.store, now).map_err(|_| Denied::Unavailable)?;
@@ -134,11 +139,14 @@ impl LogOn {
             return if now < grant.expires { Ok(grant.clone()) } else { Err(Denied::Unknown) };
         }
         let bearer = self.store.by_secret(secret, now).map_err(|_| Denied::Unavailable)?.ok_or(Denied::Unknown)?;
+        // Written by a version that knows other patterns: what they mean is not guessed.
+        let devices = Allowed::new(&[], &bearer.devices).map_err(|_| Denied::Unknown)?;
         let secret: Arc<str> = Arc::from(secret);
         let grant = Grant {
             principal: Arc::new(bearer.principal),
             expires: bearer.expires,
             is_one_time: bearer.is_one_time,
+            devices: Arc::new(devices),
             proof: Proof::Secret(Arc::clone(&secret)),
         };
         if known.grants.len() >= TOKENS_KNOWN_MAX {

@@ -1,6 +1,7 @@
 //! Every operation times every caller (P26): who may not gets nothing, and who may gets nothing of others.
 
 mod changes;
+mod devices;
 mod lent;
 mod logging_on;
 mod standing;

@@ -78,7 +78,7 @@ struct GatewayStream {
 impl GatewayStream {
     fn new(service: &Arc<Service>, asker: Asker) -> Self {
         let setting = &service.setting;
-        let admitter = Admitter::new(setting, PROTOCOL).connected();
+        let admitter = Admitter::new(setting, PROTOCOL).connected().only(asker.devices());
         Self { service: Arc::clone(service), session: Session::default(), admitter, decoded: Decoded::default(), asker }
     }
 

@@ -12,6 +12,7 @@ use wire::{Context, Decoded};
 
 use super::ask::json;
 use super::problem::Problem;
+use crate::access::Asker;
 use crate::run::Service;
 
 /// The protocol name under which these reports are counted.
@@ -91,6 +92,7 @@ pub(crate) struct RefusedReport {
 )]
 pub(crate) async fn take(
     State(service): State<Arc<Service>>,
+    asker: Asker,
     body: Result<Json<BatchBody>, JsonRejection>,
 ) -> Result<Json<BatchAnswer>, Problem> {
     let batch = json(body)?;
@@ -120,7 +122,7 @@ pub(crate) async fn take(
         let up = proto::GatewayUp { gateway: String::new(), payload: Some(gateway_up::Payload::Reports(batch)) };
         let read = wire::muster::Session::default().read(up, &Context { received }, &mut decoded);
         read.map_err(|error| Problem::bad("reports", "", error))?;
-        let mut admitter = Admitter::new(&service.setting, PROTOCOL);
+        let mut admitter = Admitter::new(&service.setting, PROTOCOL).only(asker.devices());
         let mut admission = Admission::default();
         admitter.admit(&mut decoded, &[], received, &mut admission);
         admission

@@ -33,7 +33,7 @@ pub(crate) struct Stats {
     /// Emergencies that nobody cleared.
     pub(crate) emergencies: usize,
     /// Trouble of the server itself: `engine_stopped`, `journal_low`, `journal_full`, `journal_failed`, `clock_set_back`, `events_failed`,
-    /// `webhook_failing`; empty when all is well.
+    /// `webhook_failing`, `certificate`, `certificate_expiring`, `token_keys`; empty when all is well.
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     journal: JournalStats,

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use ingest::Allowed;
 use model::{OrganisationName, Principal, PrincipalName};
 use serde::{Deserialize, Serialize};
 use store::{By, Refusal, StoreError, TokenRecord};
@@ -30,6 +31,9 @@ pub(crate) struct TokenAsk {
     org: Option<String>,
     /// Seconds from now; default 90 days, at most 400.
     expires_in_s: Option<u64>,
+    /// For role gateway: the devices that it may report for, `jt808:13900000001` or `tetra-lip:*`; absent: all.
+    #[serde(default)]
+    devices: Vec<String>,
 }
 
 /// A new token.
@@ -54,6 +58,7 @@ pub(crate) struct TokenBody {
     created_by: String,
     expires: String,
     revoked: Option<String>,
+    devices: Vec<String>,
 }
 
 /// All tokens.
@@ -79,7 +84,8 @@ pub(crate) async fn make(
     asker: Asker,
     body: Result<Json<TokenAsk>, JsonRejection>,
 ) -> Result<(StatusCode, Json<TokenMade>), Problem> {
-    let TokenAsk { principal, role, org, expires_in_s } = json(body)?;
+    let TokenAsk { principal, role, org, expires_in_s, devices } = json(body)?;
+    Allowed::new(&[], &devices).map_err(|error| Problem::bad("devices", "", error))?;
     let bad_name = |field, text: &str, error: model::NameError| Problem::bad(field, text, error);
     let holder = Principal {
         name: PrincipalName::new(&principal).map_err(|error| bad_name("principal", &principal, error))?,
@@ -92,7 +98,7 @@ pub(crate) async fn make(
     let expires = now.after(Duration::from_secs(expires_in_s.unwrap_or(LIFE_S_DEFAULT)));
     let made = service.stored(move |store| {
         let by = By { principal: &asker.principal, now, reason: None };
-        store.create_token(&by, &holder, expires)
+        store.create_token_for(&by, &holder, expires, &devices)
     });
     let token = made.await?;
     Ok((StatusCode::CREATED, Json(TokenMade { token, principal, expires: expires.to_string() })))
@@ -111,6 +117,7 @@ pub(crate) async fn list(State(service): State<Arc<Service>>, asker: Asker) -> R
         created_by: token.created_by,
         expires: token.expires.to_string(),
         revoked: token.revoked.map(|time| time.to_string()),
+        devices: token.devices,
     };
     let tokens = service.stored(|store| store.tokens()).await?;
     Ok(Json(TokenList { tokens: tokens.into_iter().map(body).collect() }))

@@ -1,7 +1,9 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ingest::Allowed;
 use model::{Principal, PrincipalName, Role};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -14,16 +16,25 @@ use super::files::Presence;
 
 /// Names that gateways may have.
 #[derive(Debug, Clone)]
-pub(super) struct Names(Arc<[String]>);
+pub(super) struct Names {
+    listed: Arc<[String]>,
+    /// By name in small letters.
+    devices: Arc<BTreeMap<String, Arc<Allowed>>>,
+}
 
 impl Names {
-    /// These; or any, if there are none.
-    pub(super) fn of(names: &[String]) -> Self {
-        Self(names.into())
+    /// These, or any, if there are none; and the devices that some of them may report for.
+    pub(super) fn of(names: &[String], devices: &BTreeMap<String, Arc<Allowed>>) -> Self {
+        let small = devices.iter().map(|(name, devices)| (name.to_ascii_lowercase(), Arc::clone(devices)));
+        Self { listed: names.into(), devices: Arc::new(small.collect()) }
     }
 
     fn allow(&self, name: &PrincipalName) -> bool {
-        self.0.is_empty() || self.0.iter().any(|one| one.eq_ignore_ascii_case(name.as_str()))
+        self.listed.is_empty() || self.listed.iter().any(|one| one.eq_ignore_ascii_case(name.as_str()))
+    }
+
+    fn devices(&self, name: &PrincipalName) -> Arc<Allowed> {
+        self.devices.get(&name.as_str().to_ascii_lowercase()).map_or_else(Arc::default, Arc::clone)
     }
 }
 
@@ -111,6 +122,7 @@ pub(crate) struct Client {
     tls: Arc<Tls>,
     chain: Vec<CertificateDer<'static>>,
     principal: Arc<Principal>,
+    devices: Arc<Allowed>,
     /// The epoch in which it was checked last.
     checked: AtomicU64,
     is_lost: AtomicBool,
@@ -128,14 +140,20 @@ impl Client {
     pub(super) fn of(tls: &Arc<Tls>, epoch: u64, chain: &[CertificateDer<'_>]) -> Option<Self> {
         let clients = tls.material().clients.clone()?;
         let name = name_of(chain.first()?, &clients.names).ok()?;
+        let devices = clients.names.devices(&name);
         let principal = Arc::new(Principal { name, role: Role::Gateway, organisation: None });
         let chain = chain.iter().map(|one| one.clone().into_owned()).collect();
         let (checked, is_lost) = (AtomicU64::new(epoch), AtomicBool::new(false));
-        Some(Self { tls: Arc::clone(tls), chain, principal, checked, is_lost })
+        Some(Self { tls: Arc::clone(tls), chain, principal, devices, checked, is_lost })
     }
 
     pub(crate) const fn principal(&self) -> &Arc<Principal> {
         &self.principal
+    }
+
+    /// The devices that it may report for.
+    pub(crate) const fn devices(&self) -> &Arc<Allowed> {
+        &self.devices
     }
 
     /// Whether its certificate still holds. One look at a number, and a check of signatures once an epoch.
@@ -198,7 +216,7 @@ fn common_name(mut subject: &[u8]) -> Option<&str> {
 }
 
 /// Tag, content and what follows of the DER at the front of `bytes`. Lengths of up to two bytes: no name is longer.
-fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+pub(super) fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     let (length, rest) = match (first, rest) {

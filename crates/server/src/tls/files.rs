@@ -2,6 +2,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use model::Timestamp;
 use model::limits::TLS_FILE_BYTES_MAX;
 use ring::digest::{Context, SHA256};
 use rustls::crypto::CryptoProvider;
@@ -11,6 +12,7 @@ use rustls::server::{ClientCertVerifierBuilder, NoServerSessionStorage, WebPkiCl
 use rustls::{RootCertStore, ServerConfig};
 
 use super::clients::{Clients, Names};
+use super::ends::ends_at;
 use super::{Port, TlsConfig};
 use crate::small_file;
 
@@ -117,6 +119,8 @@ pub(super) struct Material {
     http: Arc<ServerConfig>,
     grpc: Arc<ServerConfig>,
     muster: Arc<ServerConfig>,
+    /// When the server's own certificate ends, where it says so.
+    pub(super) ends: Option<Timestamp>,
     /// Who checks the certificates of connections that are open.
     pub(super) clients: Option<Arc<Clients>>,
 }
@@ -139,7 +143,7 @@ impl Files {
             key: source("tls_key", &config.key)?,
             client_ca: source("tls_client_ca", &config.client_ca),
             client_crl: source("tls_client_crl", &config.client_crl),
-            names: Names::of(&config.client_names),
+            names: Names::of(&config.client_names, &config.client_devices),
         })
     }
 
@@ -183,6 +187,7 @@ impl Files {
             Arc::new(server)
         };
         Ok(Material {
+            ends: chain.first().and_then(|own| ends_at(own)),
             http: speaking(&["h2", "http/1.1"]),
             grpc: speaking(&["h2"]),
             muster: Arc::new(server(Presence::Required)?),

@@ -11,7 +11,7 @@ use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
 use axum::http::Extensions;
 use axum::serve::IncomingStream;
-use ingest::{Counters, Door};
+use ingest::{Allowed, Counters, Door};
 use model::limits::{TLS_HANDSHAKE_DEADLINE, TLS_HANDSHAKES_MAX};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -161,6 +161,10 @@ impl ingest::Incoming for Incoming {
 
     async fn accept(&mut self, door: Door<'_>) -> io::Result<Stream> {
         Ok(poll_fn(|context| self.poll_next(context, Some(door))).await)
+    }
+
+    fn own_devices(stream: &Stream) -> Arc<Allowed> {
+        stream.client().map_or_else(Arc::default, |client| Arc::clone(client.devices()))
     }
 }
 

@@ -118,7 +118,18 @@ impl Scene {
 
     /// A new pair for the server, with this number.
     pub(super) fn install(&self, number: u64) {
-        let pair = self.authority.sign(&of(&["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, number));
+        self.install_of(&of(&["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, number));
+    }
+
+    /// One that ends with the year before `year`.
+    pub(super) fn install_until(&self, number: u64, year: i32) {
+        let mut params = of(&["127.0.0.1"], ExtendedKeyUsagePurpose::ServerAuth, number);
+        (params.not_before, params.not_after) = (rcgen::date_time_ymd(2019, 1, 1), rcgen::date_time_ymd(year, 1, 1));
+        self.install_of(&params);
+    }
+
+    fn install_of(&self, params: &CertificateParams) {
+        let pair = self.authority.sign(params);
         self.write("server.pem", &pair.pem);
         self.write("server.key", &pair.key.serialize_pem());
     }
@@ -131,6 +142,7 @@ impl Scene {
             client_ca: file("ca.pem"),
             client_crl: file("crl.pem"),
             client_names: names.iter().map(ToString::to_string).collect(),
+            client_devices: std::collections::BTreeMap::new(),
         }
     }
 

@@ -101,6 +101,25 @@ async fn settles(address: SocketAddr, client: &TlsConnector) -> bool {
 }
 
 #[tokio::test]
+async fn a_gateway_by_certificate_reports_for_its_devices_only() {
+    let scene = Scene::new();
+    let own = |pattern: &str| Arc::new(ingest::Allowed::new(&[], &[pattern.to_owned()]).unwrap());
+    let mut config = scene.config(&[]);
+    config.tls.client_devices = [("GW-1".to_owned(), own("tetra-lip:*")), ("gw-2".to_owned(), own("muster:*"))].into();
+    let server = Server::start(&config).await.unwrap();
+    let (http, muster) = (server.addresses().http, server.addresses().listen[0].address);
+    for (name, is_refused) in [("gw-1", true), ("gw-2", false), ("gw-3", false)] {
+        let client = scene.client(Some(&scene.gateways.sign(&gateway(&[name], 2))));
+        let mut stream = connect(muster, &client).await.unwrap();
+        let answer = exchange(&mut stream, &frame()).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer).contains("device_not_allowed"), is_refused, "muster: {name}");
+        let answer = ask(http, &client, "POST /v1/reports HTTP/1.1", REPORTS).await.unwrap();
+        assert_eq!(answer.contains("device_not_allowed"), is_refused, "http: {name}: {answer}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_gateway_by_certificate_brings_reports_and_sees_nothing() {
     let scene = Scene::new();
     let server = Server::start(&scene.config(&[])).await.unwrap();

@@ -91,3 +91,22 @@ async fn a_server_does_not_start_with_a_pair_that_is_none() {
     let error = Server::start(&scene.config(&[])).await.err().unwrap().to_string();
     assert!(error.starts_with("`tls_client_ca`: ") && error.contains("holds no certificate"), "{error}");
 }
+
+/// The alarm comes two weeks before the end, and goes with the next certificate.
+#[tokio::test]
+async fn a_certificate_that_ends_soon_is_an_alarm_until_the_next_one_is_there() {
+    let scene = Scene::new();
+    scene.install_until(2, 2020);
+    let server = Server::start(&scene.config(&[])).await.unwrap();
+    assert_eq!(server.service().alarms(), ["certificate_expiring"]);
+    let tls = server.service().tls.as_ref().unwrap();
+    scene.install(3);
+    tls.look();
+    assert_eq!(server.service().alarms(), Vec::<&str>::new());
+    let ends = model::Timestamp::from_rfc3339("2031-01-01T00:00:00Z").unwrap();
+    scene.install_until(4, 2031);
+    tls.look();
+    let two_weeks_ms = 14 * 86_400_000;
+    assert!(tls.ends_soon(ends.shifted_ms(-two_weeks_ms)) && !tls.ends_soon(ends.shifted_ms(-two_weeks_ms - 1)));
+    server.stop().await;
+}
