@@ -179,6 +179,11 @@ impl<I: Intake> Admitter<I> {
         let spoken = self.spoken(decoded);
         self.reports(decoded, devices, received, admission);
         self.signals(decoded, has_reports, received, admission);
+        for status in decoded.statuses.drain(..) {
+            if let Err(reason) = self.intake.set_status(status, &self.own, self.protocol) {
+                self.counters.frame_dropped(self.protocol, reason);
+            }
+        }
         let refusals = &mut admission.refusals[refused_before..];
         refusals.sort_by_key(|refusal| refusal.place);
         let has_to_be_stored = has_reports || has_press;

@@ -94,6 +94,12 @@ impl Allowed {
         self.networks.is_empty() || self.networks.iter().any(|network| network.holds(address))
     }
 
+    /// Whether somebody may speak for every device.
+    #[must_use]
+    pub const fn has_all_devices(&self) -> bool {
+        self.devices.is_empty()
+    }
+
     /// Whether somebody may speak for `device`.
     #[must_use]
     pub fn has_device(&self, device: &DeviceId) -> bool {

@@ -1,6 +1,8 @@
 use std::future::Future;
 
-use model::{Binding, DeviceId, Heard, Press, Privacy, UnitHandle};
+use model::{Binding, DeviceId, Heard, Press, Privacy, TerminalStatus, UnitHandle};
+
+use crate::Allowed;
 
 /// The engine, as `ingest` sees it.
 pub trait Intake: Send + Sync + 'static {
@@ -30,6 +32,16 @@ pub trait Intake: Send + Sync + 'static {
 
     /// An emergency button. Comes before admission and is never refused.
     fn ring(&self, press: Press);
+
+    /// A status that a unit set at its terminal, brought by a session of `protocol` that may speak for the devices of `own`. It takes
+    /// effect, or is refused and counted, some time later; the word under which it is refused at once.
+    ///
+    /// # Errors
+    /// The stable word of the reason.
+    fn set_status(&self, status: TerminalStatus, own: &Allowed, protocol: &'static str) -> Result<(), &'static str> {
+        let _ = (status, own, protocol);
+        Err("status_not_taken")
+    }
 
     /// Hands over a batch, waiting for room in the queue. The inner future ends when everything of
     /// the batch is settled: applied and stored.

@@ -41,7 +41,9 @@ pub use report::{AccuracyBasis, Altitude, AltitudeRef, DeviceSignal, Flags, Posi
 pub use shards::Shards;
 pub use standing::{Standing, StandingEnd, StandingError, StandingFilter, StandingQuestion};
 pub use time::Timestamp;
-pub use unit::{Capabilities, CapabilityError, Owner, Said, SaidOf, Span, Status, Unit, UnitKind, UnitRecord};
+pub use unit::{
+    Capabilities, CapabilityError, Owner, Said, SaidOf, Span, Status, TerminalStatus, Unit, UnitKind, UnitRecord,
+};
 pub use webhook::{Webhook, WebhookSecret};
 pub use words::UnknownWord;
 pub use zone::{Minimum, Settle, Shape, Zone};

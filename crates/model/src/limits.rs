@@ -227,6 +227,8 @@ pub const GLASS_KEPT_MAX: usize = 10_000;
 pub const QUARANTINE_DEVICES_MAX: usize = 65_536;
 /// The end of the server's certificate is an alarm so long before.
 pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(14 * 86_400);
+/// Statuses of terminals that wait for the store at once; one more is refused and counted.
+pub const TERMINAL_STATUSES_WAITING_MAX: usize = 1_024;
 /// TLS handshakes of one listener that are open at once; with one more the oldest is cut.
 pub const TLS_HANDSHAKES_MAX: usize = 1_024;
 /// How long a TLS handshake may take.

@@ -219,6 +219,19 @@ pub struct Said {
     pub source: String,
 }
 
+/// A status that a unit set at its terminal, as a gateway brings it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TerminalStatus {
+    /// Whose.
+    pub unit: UnitName,
+    /// What it can take on now.
+    pub status: Status,
+    /// When it was set; `None`: when it came.
+    pub time: Option<Timestamp>,
+    /// Makes it one change however often it comes; may be empty.
+    pub idempotency_key: String,
+}
+
 /// All that people have written down of a unit. The part that searches need is in [`Self::unit`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitRecord {

@@ -3,19 +3,34 @@ use std::sync::Arc;
 use crate::codes::TerminalCodes;
 use crate::quarantine::Quarantine;
 use crate::tasked::Tasked;
+use crate::terminal_statuses::TerminalStatuses;
 use engine::{Engine, Unsettled};
-use ingest::{Intake, NotSettled, QueueFull};
-use model::{Binding, DeviceId, Heard, Press, Privacy, UnitHandle, UnitKind};
+use ingest::{Allowed, Intake, NotSettled, QueueFull};
+use model::{Binding, DeviceId, Heard, Press, Privacy, TerminalStatus, UnitHandle, UnitKind};
 
 /// The engine as `ingest` sees it.
 pub(crate) struct EngineIntake {
     pub(crate) engine: Arc<Engine>,
     /// Whom nobody knows.
     pub(crate) quarantine: Arc<Quarantine>,
+    /// What terminals say of their units, on its way to the store.
+    pub(crate) statuses: TerminalStatuses,
     /// Who is sent to something.
     pub(crate) tasked: Arc<Tasked>,
     /// `None` where codes of terminals are not checked.
     pub(crate) codes: Option<TerminalCodes>,
+}
+
+impl EngineIntake {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        quarantine: &Arc<Quarantine>,
+        tasked: &Arc<Tasked>,
+        codes: Option<TerminalCodes>,
+    ) -> Self {
+        let (engine, quarantine, tasked) = (Arc::clone(engine), Arc::clone(quarantine), Arc::clone(tasked));
+        Self { engine, quarantine, statuses: TerminalStatuses::default(), tasked, codes }
+    }
 }
 
 /// The engine's settlement with `ingest`'s error.
@@ -66,6 +81,10 @@ impl Intake for EngineIntake {
 
     fn buffer(&self) -> Vec<Heard> {
         self.engine.buffer()
+    }
+
+    fn set_status(&self, status: TerminalStatus, own: &Allowed, protocol: &'static str) -> Result<(), &'static str> {
+        self.statuses.take(status, self.engine.live(), own, protocol)
     }
 
     fn ring(&self, press: Press) {

@@ -22,6 +22,7 @@ mod small_file;
 mod standing;
 mod storage;
 mod tasked;
+mod terminal_statuses;
 mod tls;
 mod units_file;
 mod webhooks;

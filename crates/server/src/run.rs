@@ -30,6 +30,7 @@ use crate::quarantine::Quarantine;
 use crate::seats::Seats;
 use crate::standing::{self, Standings};
 use crate::tasked::Tasked;
+use crate::terminal_statuses;
 use crate::tls::{Incoming, Port, Presented, Tls};
 use crate::webhooks::{self, Webhooks};
 use crate::zones::Zones;
@@ -82,12 +83,7 @@ impl Service {
         let (quarantine, tasked) = (Arc::new(Quarantine::default()), Arc::<Tasked>::default());
         let is_limited = [Some(http), config.grpc].into_iter().flatten().any(|one| config.device_rate.holds_at(one));
         let pace = Pace::of(config.requests_per_s);
-        let intake = EngineIntake {
-            engine: Arc::clone(&engine),
-            quarantine: Arc::clone(&quarantine),
-            tasked: Arc::clone(&tasked),
-            codes,
-        };
+        let intake = EngineIntake::new(&engine, &quarantine, &tasked, codes);
         let setting = Setting {
             intake: Arc::new(intake),
             counters: Arc::clone(&outside.counters),
@@ -372,6 +368,7 @@ impl Server {
         let mut listeners: Vec<_> = devices.into_iter().map(serve).collect();
         listeners.push(tokio::spawn(level::follow(Arc::clone(&service))));
         listeners.push(tokio::spawn(webhooks::follow(Arc::clone(&service))));
+        listeners.push(tokio::spawn(terminal_statuses::follow(Arc::clone(&service))));
         listeners.push(tokio::spawn(level::follow_gateways(Arc::clone(&service))));
         listeners.push(tokio::spawn(standing::follow(Arc::clone(&service))));
         listeners.extend(outside.tls.map(|tls| tokio::spawn(tls.watch())));

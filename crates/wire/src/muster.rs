@@ -9,7 +9,9 @@ mod columns;
 mod row;
 
 use model::limits::{BATCH_REPORTS_MAX, MUSTER_FRAME_BYTES_MAX, SESSION_DEVICES_MAX};
-use model::{DeviceId, DeviceSignal, Flags, PositionReport, SenderName, SignalKind, Timestamp};
+use model::{
+    DeviceId, DeviceSignal, Flags, PositionReport, SenderName, SignalKind, Status, TerminalStatus, Timestamp, UnitName,
+};
 use prost::Message as _;
 
 use self::columns::{Columns, Packed};
@@ -88,8 +90,9 @@ impl Session {
                 let kind = SignalKind::Emergency { delayed: emergency.backlog };
                 signal(&emergency.device, kind, emergency.time_ms, decoded)
             }
-            Some(Payload::Status(_)) => {
+            Some(Payload::Status(change)) => {
                 decoded.kind = "status";
+                decoded.statuses.push(status(change)?);
                 Ok(())
             }
             Some(Payload::Heartbeat(_)) => {
@@ -223,6 +226,23 @@ fn signal(name: &str, kind: SignalKind, time_ms: Option<i64>, decoded: &mut Deco
     let time = time_ms.and_then(Timestamp::from_unix_ms);
     decoded.signals.push(DeviceSignal { device: Some(device), kind, time });
     Ok(())
+}
+
+/// A status without a meaning is refused: taking it for `unknown` would put a unit back among those who can be sent.
+fn status(change: proto::StatusChange) -> Result<TerminalStatus, DecodeError> {
+    let status = match change.status() {
+        proto::UnitStatus::Available => Status::Available,
+        proto::UnitStatus::Busy => Status::Busy,
+        proto::UnitStatus::OffDuty => Status::OffDuty,
+        proto::UnitStatus::Unspecified => return Err(DecodeError::out_of_range("status", change.status)),
+    };
+    let time = change.time_ms.map(|ms| Timestamp::from_unix_ms(ms).ok_or(DecodeError::out_of_range("time_ms", ms)));
+    Ok(TerminalStatus {
+        unit: UnitName::new(&change.unit).map_err(|_| DecodeError::malformed("unit", &change.unit))?,
+        status,
+        time: time.transpose()?,
+        idempotency_key: change.idempotency_key,
+    })
 }
 
 fn reports(batch: proto::ReportBatch, decoded: &mut Decoded) -> Result<(), DecodeError> {

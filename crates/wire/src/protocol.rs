@@ -1,4 +1,4 @@
-use model::{DeviceId, DeviceSignal, PositionReport, SenderName, Timestamp};
+use model::{DeviceId, DeviceSignal, PositionReport, SenderName, TerminalStatus, Timestamp};
 
 use crate::{DecodeError, Framing};
 
@@ -96,6 +96,8 @@ pub struct Decoded {
     pub numbered: Vec<u32>,
     /// What else it said.
     pub signals: Vec<DeviceSignal>,
+    /// Statuses that units set at their terminals.
+    pub statuses: Vec<TerminalStatus>,
     /// Parts of the frame that were refused while the rest was taken, with their place from 0.
     pub faults: Vec<(u32, DecodeError)>,
     /// What to answer once everything of the frame is settled, in order.
@@ -116,6 +118,7 @@ impl Decoded {
         self.named.clear();
         self.numbered.clear();
         self.signals.clear();
+        self.statuses.clear();
         self.faults.clear();
         self.replies.clear();
         self.last_word = None;

@@ -133,3 +133,33 @@ fn a_session_numbers_so_many_devices_and_no_more() {
     introduce(0).unwrap();
     assert_eq!(introduce(1).unwrap_err().to_string(), "`new_devices` is 65537, out of range");
 }
+
+#[test]
+fn a_status_says_whose_what_and_when_or_is_refused() {
+    let change = proto::StatusChange {
+        unit: "car-1".into(),
+        status: proto::UnitStatus::Busy as i32,
+        time_ms: Some(1_000),
+        idempotency_key: "k".into(),
+    };
+    let read = |change: proto::StatusChange| {
+        let mut decoded = Decoded::default();
+        let up = proto::GatewayUp { gateway: "g".into(), payload: Some(gateway_up::Payload::Status(change)) };
+        Session::default().read(up, &CONTEXT, &mut decoded).map(|()| decoded.statuses)
+    };
+    let status = model::TerminalStatus {
+        unit: model::UnitName::new("car-1").unwrap(),
+        status: model::Status::Busy,
+        time: model::Timestamp::from_unix_ms(1_000),
+        idempotency_key: "k".into(),
+    };
+    assert_eq!(read(change.clone()), Ok(vec![status]));
+    for (bad, field) in [
+        (proto::StatusChange { status: 0, ..change.clone() }, "status"),
+        (proto::StatusChange { status: 99, ..change.clone() }, "status"),
+        (proto::StatusChange { unit: String::new(), ..change.clone() }, "unit"),
+        (proto::StatusChange { time_ms: Some(i64::MAX), ..change }, "time_ms"),
+    ] {
+        assert!(read(bad).unwrap_err().to_string().contains(field), "{field}");
+    }
+}
