@@ -8,11 +8,16 @@ const REGISTER: &str = "7E0100002D000123456789000A002800323132333400736D616C6C63
 
 /// A 0x0200 of phone 000123456789 at 22.817 N 108.366 E, serial 3, dated now enough not to matter.
 fn location(lat_e6: u32) -> Vec<u8> {
+    location_of("000123456789", lat_e6)
+}
+
+/// The same of another phone, as twelve digits.
+fn location_of(phone: &str, lat_e6: u32) -> Vec<u8> {
     let mut body = hex("0000000000000003");
     body.extend(lat_e6.to_be_bytes());
     body.extend(108_366_000u32.to_be_bytes());
     body.extend(hex("00500064005A261123142530"));
-    let mut bytes = hex("0200001C0001234567890003");
+    let mut bytes = hex(&format!("0200001C{phone}0003"));
     bytes.extend(body);
     framed(bytes)
 }
@@ -121,7 +126,7 @@ fn bad_frames_are_counted_and_harm_nobody_else() {
     let mut lost = served.connect("muster");
     lost.write(&[0xFF, 0xFF, 0xFF, 0xFF, 0x7F]);
     assert!(!lost.last_words().is_empty(), "an oversize length cannot be followed: the sender is told, and hung up on");
-    good.write(&location(22_817_000));
+    good.write(&location_of("000123456780", 22_817_000));
     assert_eq!(good.frame()[13..18], [0, 3, 2, 0, 0]);
     let decoded = served.metric("muster_reports_decoded_total{protocol=\"jt808\"}");
     let admitted = served.metric("muster_reports_admitted_total{protocol=\"jt808\"}");
