@@ -2,6 +2,7 @@
 
 mod changes;
 mod devices;
+mod ground;
 mod lent;
 mod logging_on;
 mod standing;

@@ -27,7 +27,8 @@ pub(crate) struct OrganisationAsk {
     label: String,
     /// Whom it belongs to; absent at the top.
     parent: Option<String>,
-    /// A GeoJSON Polygon or MultiPolygon, with `datum`; absent: those of the organisations below it.
+    /// A GeoJSON Polygon or MultiPolygon, with `datum`; absent: those of the organisations below it. Only callers of no
+    /// organisation set or change one; for others the one that is stored, or none.
     territory: Option<Territory>,
     /// wgs84, gcj02 or bd09: of the territory. A territory without one is refused.
     datum: Option<String>,
@@ -118,7 +119,7 @@ pub(crate) async fn read(
     responses(
         (status = 200, body = OrganisationBody, description = "With `ETag`"),
         (status = 400, body = Problem),
-        (status = 403, body = Problem, description = "Not below the caller's own organisation"),
+        (status = 403, body = Problem, description = "Not below the caller's own organisation, or a territory that is not the stored one from a caller of an organisation"),
         (status = 409, body = Problem, description = "A cycle, a parent that is not there, too deep"),
         (status = 412, body = Problem, description = "It is not as expected"),
     )
@@ -143,6 +144,9 @@ pub(crate) async fn write(
     let territory = territory_of(territory, datum)?;
     let changed = Organisation { name: name.clone(), label, parent, territory };
     crate::access::ground(&changed).map_err(|error| Problem::bad("territory", "", error))?;
+    if !asker.is_of_the_whole() {
+        may_have_ground(&service, &changed).await?;
+    }
     let (now, principal) = (service.engine.live().now(), Arc::clone(&asker.principal));
     let by = move |store: &store::Store| {
         store.put_organisation(&By { principal: &principal, now, reason: None }, &changed, if_match)
@@ -150,6 +154,21 @@ pub(crate) async fn write(
     service.stored(by).await?;
     service.level().await?;
     answer(&service, &asker, name).await
+}
+
+/// Ground shows the units of others: an organisation has none that those of the whole did not give it.
+async fn may_have_ground(service: &Service, changed: &Organisation) -> Result<(), Problem> {
+    if changed.territory.is_empty() {
+        return Ok(());
+    }
+    let name = changed.name.clone();
+    let stored = service.stored(move |store| store.organisation(&name)).await?;
+    if stored.is_some_and(|stored| stored.value.territory == changed.territory) {
+        return Ok(());
+    }
+    Err(Problem::forbidden(
+        "a territory shows the units on it: only administrators of no organisation set or change one",
+    ))
 }
 
 /// Removes an organisation that nothing depends on.

@@ -1,0 +1,48 @@
+//! P26 for ground: whoever has some sees who is on it, so that nobody takes any for itself.
+
+use model::Role;
+
+use super::{Caller, OURS, Scene, THEIRS, principal, request, station};
+
+#[tokio::test]
+async fn an_administrator_of_an_organisation_gives_ground_neither_to_itself_nor_to_those_below() {
+    let scene = Scene::new().await;
+    let (whole, east) =
+        (scene.token(Caller::Whole(Role::Administrator)), scene.token(Caller::East(Role::Administrator)));
+    let put = async |token: &Option<String>, name: &str, body: String| {
+        let path = format!("/v1/organisations/{name}");
+        let (status, _, answer) = scene.ask(request("PUT", &path, token.as_deref(), body)).await;
+        (status.as_u16(), answer)
+    };
+    let ground = |west: f64| station(22.8, west).replace("bureau", "org-east");
+    let none = r#"{"parent":"org-east","label":"first"}"#.to_owned();
+    let (status, answer) = put(&east, "east-post", none).await;
+    assert_eq!(status, 200, "{answer}");
+    // The west is there: a new one and one that is known get none of it.
+    for name in ["east-post", "east-new", "org-east"] {
+        let (status, answer) = put(&east, name, ground(108.3)).await;
+        assert_eq!(status, 403, "{answer}");
+    }
+    let now = scene.now();
+    let local = model::Principal::local();
+    let by = store::By { principal: &local, now, reason: None };
+    let viewer = principal("post-viewer", Role::Viewer, Some("east-post"));
+    let until = now.after(std::time::Duration::from_secs(3_600));
+    let viewer = scene.server.service().store.create_token(&by, &viewer, until).unwrap();
+    let seen = async || {
+        let answer = scene.ask(request("GET", "/v1/units", Some(&viewer), "")).await.2;
+        [OURS, THEIRS].map(|name| answer.contains(name))
+    };
+    assert_eq!(seen().await, [false, false]);
+    // Those of the whole give it; with it others may change all else, or take it away.
+    let (status, answer) = put(&whole, "east-post", ground(108.3)).await;
+    assert_eq!((status, seen().await), (200, [true, true]), "{answer}");
+    let same = ground(108.3).replace(r#""datum""#, r#""label":"second","datum""#);
+    let (status, answer) = put(&east, "east-post", same).await;
+    assert_eq!((status, answer.contains("second")), (200, true), "{answer}");
+    assert_eq!(put(&east, "east-post", ground(108.2)).await.0, 403);
+    assert_eq!(put(&east, "east-post", r#"{"parent":"org-east"}"#.to_owned()).await.0, 200);
+    assert_eq!(put(&east, "east-post", ground(108.3)).await.0, 403);
+    assert_eq!(seen().await, [false, false]);
+    scene.server.stop().await;
+}
