@@ -14,12 +14,14 @@ pub struct Scope(Option<Arc<Realm>>);
 pub struct Realm {
     /// Units of these organisations, wherever they are.
     pub organisations: BTreeSet<OrganisationHandle>,
-    /// Units on this ground, whosever they are.
+    /// Units on this ground, whosever they are, but covert ones.
     pub ground: Vec<Area>,
     /// And so many metres beyond its borders.
     pub strip_m: f64,
-    /// These units: tasked to an incident of one's own, or ringing close by.
+    /// These units: lent for an incident of one's own.
     pub units: BTreeSet<UnitHandle>,
+    /// And these as long as they ring close by: what they did before is not shown.
+    pub ringing: BTreeSet<UnitHandle>,
 }
 
 impl Scope {
@@ -49,10 +51,12 @@ impl Scope {
         let is_near = |fix: index::Fix| realm.ground.iter().any(|area| area.reaches(fix.position, realm.strip_m));
         slot.traits.organisation.is_some_and(|one| realm.organisations.contains(&one))
             || realm.units.contains(&unit)
-            || slot.fix.is_some_and(is_near)
+            || realm.ringing.contains(&unit)
+            || (!slot.traits.covert && slot.fix.is_some_and(is_near))
     }
 
-    /// Whether `unit`, if it is known, of `organisation` was seen when it was at `place`.
+    /// Whether `unit`, if it is known and was lent already, of `organisation` was seen when it was at `place`; none for covert units,
+    /// which no ground shows. That it rings now shows nothing of what was.
     #[must_use]
     pub fn saw(
         &self,
@@ -65,6 +69,12 @@ impl Scope {
         organisation.is_some_and(|one| realm.organisations.contains(&one))
             || unit.is_some_and(|unit| realm.units.contains(&unit))
             || place.is_some_and(is_near)
+    }
+
+    /// Whether `place` is on the ground, or at most `metres` beyond its borders.
+    #[must_use]
+    pub fn reaches(&self, place: Position, metres: f64) -> bool {
+        self.0.as_ref().is_none_or(|realm| realm.ground.iter().any(|area| area.reaches(place, metres)))
     }
 
     /// Whether units of `organisation` are seen wherever they are.

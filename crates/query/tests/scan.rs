@@ -148,14 +148,15 @@ fn district(centre: Position, size_m: f64) -> Scope {
         organisations: [OrganisationHandle(1)].into(),
         ground: vec![Area::circle(centre, size_m).unwrap()],
         strip_m: size_m / 4.0,
-        units: (0..400).step_by(8).map(UnitHandle).collect(),
+        units: (0..400).step_by(16).map(UnitHandle).collect(),
+        ringing: (8..400).step_by(16).map(UnitHandle).collect(),
     })
 }
 
 /// The same in the plainest words.
 fn is_hidden(scope: Option<(Position, f64)>, unit: UnitHandle, slot: &Slot) -> bool {
     let Some((centre, size_m)) = scope else { return false };
-    let near = |fix: Fix| geodesy::distance_m(centre, fix.position) <= size_m * 1.25;
+    let near = |fix: Fix| !slot.traits.covert && geodesy::distance_m(centre, fix.position) <= size_m * 1.25;
     slot.traits.organisation != Some(OrganisationHandle(1)) && !unit.0.is_multiple_of(8) && !slot.fix.is_some_and(near)
 }
 

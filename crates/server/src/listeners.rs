@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use engine::{EventPage, Noted, Watch};
-use model::limits::LISTENERS_MAX;
+use model::limits::{EMERGENCY_SIGHT_M, LISTENERS_MAX};
 use model::{Event, EventKind, OrganisationName, Position, Timestamp, UnitName, ZoneName};
 use parking_lot::Mutex;
+use query::Scope;
 use tokio::sync::watch;
 
 use crate::access::{Asker, Denied, NotAudited};
@@ -18,6 +19,8 @@ use crate::run::Service;
 
 /// A listener that hears nothing is told so after this, and its rights are looked at.
 const IDLE: Duration = Duration::from_secs(10);
+/// Events of a unit that is lent are told while they are no older.
+const LENT_EVENT_AGE: Duration = Duration::from_secs(60);
 
 /// What a listener wants to hear; empty lists do not restrict.
 #[derive(Debug, Default)]
@@ -241,18 +244,25 @@ impl<'a> Sight<'a> {
         let roster = self.service.engine.live().roster();
         let handle = |name: &model::OrganisationName| roster.organisation(name.as_str());
         let is_zone_seen = event.zone_organisation.as_ref().is_none_or(|one| self.service.commands(self.asker, one));
-        let is_unit_seen = |unit: &UnitName, place: Option<Position>| {
-            let organisation = event.organisation.as_ref().and_then(handle);
-            self.asker.scope.saw(roster.find(unit), organisation, place)
+        let organisation = event.organisation.as_ref().and_then(handle);
+        let is_unit_seen = |unit: &UnitName| {
+            // An emergency is told to all whom its ringing shows the unit, to its end, and shows nothing else of the unit.
+            if is_of_emergency(event.kind) {
+                let is_near = |place: Position| self.asker.scope.reaches(place, EMERGENCY_SIGHT_M);
+                return organisation.is_some_and(|one| self.asker.scope.holds(one)) || event.place.is_some_and(is_near);
+            }
+            let live = self.service.engine.live();
+            let is_covert = live.unit(unit, &Scope::everything()).is_some_and(|view| view.slot.traits.covert);
+            // What is lent now may not have been then.
+            let is_of_now = live.now().ms_since(event.time) <= LENT_EVENT_AGE.as_millis() as i64;
+            let lent = roster.find(unit).filter(|_| is_of_now);
+            self.asker.scope.saw(lent, organisation, event.place.filter(|_| !is_covert))
         };
         match (&event.unit, &event.zone) {
-            (Some(unit), _) => is_zone_seen && is_unit_seen(unit, event.place),
+            (Some(unit), _) => is_zone_seen && is_unit_seen(unit),
             (None, Some(_)) => is_zone_seen,
             // A button of nobody's device rings for all; what concerns the whole server is for those who see it whole.
-            (None, None) => matches!(
-                event.kind,
-                EventKind::EmergencyRaised | EventKind::EmergencySeen | EventKind::EmergencyCleared
-            ),
+            (None, None) => is_of_emergency(event.kind),
         }
     }
 }
@@ -276,6 +286,10 @@ impl Sight<'_> {
         self.service.commands(self.asker, organisation)
             && units.all(|unit| live.unit(&unit, &self.asker.scope).is_some())
     }
+}
+
+const fn is_of_emergency(kind: EventKind) -> bool {
+    matches!(kind, EventKind::EmergencyRaised | EventKind::EmergencySeen | EventKind::EmergencyCleared)
 }
 
 /// The kinds that are asked for, for whoever asks in an unfamiliar form.

@@ -74,7 +74,7 @@ impl Scopes {
             return scope.clone();
         }
         let mut realm = realm.clone();
-        realm.units.extend(ringing);
+        realm.ringing.extend(ringing);
         Scope::of(realm)
     }
 }

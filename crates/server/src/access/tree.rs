@@ -72,6 +72,7 @@ impl Tree {
             ground: self.ground(top),
             strip_m,
             units: self.lent(top, now).filter_map(|unit| roster.find(unit)).collect(),
+            ringing: BTreeSet::new(),
         }
     }
 

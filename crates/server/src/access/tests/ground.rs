@@ -2,7 +2,7 @@
 
 use model::Role;
 
-use super::{Caller, OURS, Scene, THEIRS, principal, request, station};
+use super::{Caller, OUR_ZONE, OURS, Scene, THEIRS, drawn, principal, request, station};
 
 #[tokio::test]
 async fn an_administrator_of_an_organisation_gives_ground_neither_to_itself_nor_to_those_below() {
@@ -44,5 +44,43 @@ async fn an_administrator_of_an_organisation_gives_ground_neither_to_itself_nor_
     assert_eq!(put(&east, "east-post", r#"{"parent":"org-east"}"#.to_owned()).await.0, 200);
     assert_eq!(put(&east, "east-post", ground(108.3)).await.0, 403);
     assert_eq!(seen().await, [false, false]);
+    scene.server.stop().await;
+}
+
+/// One button opened all that its unit had done to the neighbour, who then never heard of its end.
+#[tokio::test]
+async fn an_emergency_beside_ones_ground_is_told_to_its_end_and_opens_no_history() {
+    let scene = Scene::new().await;
+    let chief = scene.token(Caller::Whole(Role::Administrator));
+    let put = async |path: &str, body: String| {
+        let (status, _, answer) = scene.ask(request("PUT", path, chief.as_deref(), body)).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    // The ground of the east begins 3 km from the unit of the west: beyond the strip, and near enough for a button.
+    put("/v1/organisations/org-east", station(22.8, 108.396).replace(r#""parent":"bureau","#, "")).await;
+    put(&format!("/v1/zones/{OUR_ZONE}"), drawn(OUR_ZONE, "org-east")).await;
+    let service = scene.server.service();
+    let east = scene.token(Caller::East(Role::Dispatcher));
+    let heard = async || scene.ask(request("GET", "/v1/events?after=0", east.as_deref(), "")).await.2;
+    assert!(!heard().await.contains(THEIRS));
+    let place = Some((model::Position::from_degrees(22.817, 108.366).unwrap(), scene.now()));
+    let device = model::DeviceId::of("muster", THEIRS).unwrap();
+    service.engine.ring(model::Press { device, pressed_at: None, received_at: scene.now(), is_delayed: false, place });
+    let their = async |kind: &str| {
+        let is_theirs = |event: &&str| event.contains(THEIRS) && event.contains(kind);
+        heard().await.split("\n\n").filter(is_theirs).count()
+    };
+    while their("emergency_raised").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(their("").await, 1, "what it did before is its own");
+    let (status, _, answer) = scene.ask(request("GET", "/v1/units/west-9", east.as_deref(), "")).await;
+    assert_eq!(status, 200, "{answer}");
+    let cleared = r#"{"reason":"false alarm"}"#;
+    let (status, _, answer) = scene.ask(request("POST", "/v1/emergencies/1/cleared", chief.as_deref(), cleared)).await;
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(their("emergency_cleared").await, 1);
+    assert_eq!(their("").await, 2);
+    assert_eq!(scene.ask(request("GET", "/v1/units/west-9", east.as_deref(), "")).await.0, 404);
     scene.server.stop().await;
 }
