@@ -117,6 +117,16 @@ impl Emergencies {
         true
     }
 
+    /// Numbers up to this one were told already, whatever the journal kept of them.
+    pub(crate) fn number_after(&self, told: u64) {
+        self.numbers.fetch_max(told, Ordering::Relaxed);
+    }
+
+    /// Whether one of that number rings.
+    pub(crate) fn rings(&self, number: u64) -> bool {
+        self.active.lock().values().any(|active| active.emergency.number == number)
+    }
+
     /// Whether a press is one that was cleared already: the button was never heard released since, and is heard again and again.
     fn is_still_down(&self, press: &Press) -> bool {
         if press.is_delayed || self.held.load(Ordering::Acquire) == 0 {

@@ -34,7 +34,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use journal::{LocalLog, Log, Sequence, Status};
-use model::{Binding, Clock, DeviceId, Disk, Handling, Heard, Press, Shards, Unit, UnitHandle, UnitKind, UnitName};
+use model::{Binding, Clock, DeviceId, Disk, Handling, Heard, Press, Shards, Unit, UnitHandle, UnitName};
 use parking_lot::Mutex;
 use roster::Taken;
 use settle::Settler;
@@ -311,8 +311,8 @@ impl Engine {
     }
 
     fn put(&self, unit: Unit, devices: &[DeviceId], taken: Taken) -> Result<(), RosterError> {
-        // Nobody watches where volunteers and covert units go: one that becomes another is looked at anew.
-        let is_watched = |unit: &Unit| !unit.covert && unit.kind != UnitKind::Community;
+        // Nobody watches where volunteers, covert units and those off duty go: one that becomes another is looked at anew.
+        let is_watched = |unit: &Unit| watch::is_told(unit.kind, unit.covert, unit.status);
         let before = self.watch.as_ref().and_then(|_| self.live.roster.unit(self.live.roster.find(&unit.name)?));
         let is_other = before.is_some_and(|before| is_watched(&before) != is_watched(&unit));
         let unit = self.live.roster.enrol(unit, devices, taken, &self.live.pending, &self.live.index)?;

@@ -179,6 +179,11 @@ impl Live {
         self.clock.now()
     }
 
+    /// Time since some instant, which nobody sets back.
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
     /// Units, devices, organisations.
     #[must_use]
     pub const fn roster(&self) -> &Roster {

@@ -19,7 +19,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use journal::Sequence;
 use model::limits::WATCH_QUEUE_MAX;
-use model::{Event, EventKind, Shards, UnitHandle, UnitName, ZoneName};
+use model::{Event, EventKind, OrganisationName, Shards, UnitHandle, UnitName, ZoneName};
+use query::Scope;
 use store::StoreError;
 use store::events::Events;
 use tokio::sync::{oneshot, watch};
@@ -27,18 +28,21 @@ use tokio::sync::{oneshot, watch};
 pub(crate) use crossings::Placed;
 pub(crate) use feed::{Fact, Feed};
 pub use recent::{EventPage, Noted};
+pub(crate) use run::is_told;
 pub use zones::WatchedZone;
 
 use crate::live::Live;
 use crate::recover::Missed;
 use feed::Shared;
 use recent::Recent;
-use run::{Message, State, Watcher};
+use run::{Control, Message, State, Watcher};
 
 /// The watcher, for whoever tells it something or listens to it.
 #[derive(Debug)]
 pub struct Watch {
     queue: SyncSender<Message>,
+    /// What is seldom and must not wait for room among facts, nor be lost.
+    control: Arc<Control>,
     shared: Arc<Shared>,
     recent: Arc<Recent>,
 }
@@ -80,7 +84,8 @@ impl Watch {
         watcher.begin(missed);
         let feed = |shard| Feed::new(Arc::clone(&shared), queue.clone(), shards, shard);
         let feeds = (0..shards.count()).map(feed).collect();
-        Ok((Self { queue: queue.clone(), shared, recent }, move || watcher.run(&messages), feeds))
+        let control = Arc::clone(&watcher.control);
+        Ok((Self { queue: queue.clone(), control, shared, recent }, move || watcher.run(&messages), feeds))
     }
 
     /// Sets all zones that there are. What that means for units is told: who is in a new zone, who was in one that is no more. What
@@ -168,9 +173,16 @@ impl Watch {
         WatchFigures { waiting: self.shared.waiting(), has_failed: self.recent.has_failed() }
     }
 
+    /// Never waits: whoever tells something must not hang because the disk of the events does.
     fn send(&self, message: Message) {
-        // The other side ends only with the engine.
-        let _ = self.queue.send(message);
+        self.control.lock().push_back(message);
+        // With a full queue it looks anyway.
+        let _ = self.queue.try_send(Message::Wake);
+    }
+
+    /// Sets what each organisation that has zones sees: whom their minimum counts.
+    pub fn set_scopes(&self, scopes: HashMap<OrganisationName, Scope>) {
+        self.send(Message::Scopes(scopes));
     }
 }
 
@@ -188,7 +200,11 @@ impl Watcher {
             events.forget()?;
         }
         let memory = events.memory()?;
-        let started = live.now();
+        // A button rings before the journal has it. A number that was told is not given to another.
+        let raised = memory.marks.iter().filter(|(kind, ..)| *kind == EventKind::EmergencyRaised);
+        let told = raised.filter_map(|(_, name, _)| name.parse().ok()).max().unwrap_or(0);
+        live.emergencies.number_after(told);
+        let (started, began) = (live.now(), live.monotonic());
         Ok(Self {
             memory: Some(memory),
             started,
@@ -212,6 +228,14 @@ impl Watcher {
             found: HashMap::new(),
             commit: store::events::Commit::default(),
             failed: false,
+            control: Arc::default(),
+            scopes: HashMap::new(),
+            is_stopped: false,
+            must_look: false,
+            has_gap: false,
+            hold: Sequence(0),
+            looked: started,
+            began,
         })
     }
 
@@ -222,6 +246,7 @@ impl Watcher {
             self.waiting[self.shards.of(unit)].push_back(fact);
             self.shared.add_waiting();
         }
+        self.has_gap = missed.has_gap;
         if missed.has_gap {
             self.look_at_all("entries of the journal are gone that were not looked at");
         }

@@ -432,3 +432,86 @@ async fn a_state_is_told_once_and_a_restart_goes_on_from_it() {
     assert_eq!(watch.states(EventKind::Standing).expect("it is read"), known(&[("7", "near")]));
     engine.stop().await;
 }
+
+fn stored(disk: &SimDisk, folder: &Path, clock: &Arc<dyn Clock>) -> Engine {
+    let storage = Storage {
+        disk: Arc::new(disk.clone()),
+        options: journal::Options { segment_bytes: 64 << 10, ..journal::Options::default() },
+        retention: Retention::default(),
+        on_failure: OnJournalFailure::LiveUnacked,
+        events: Some(Arc::new(Events::open(folder).expect("events are whole"))),
+    };
+    Engine::open(Arc::clone(clock), UnknownDevices::Refuse, &storage, &Recovery::default()).expect("it is whole")
+}
+
+/// A button rings before the journal has it. When the journal loses it, the next button must not be taken for the one that was told.
+#[tokio::test]
+async fn a_press_that_the_journal_lost_does_not_silence_the_next_one() {
+    let clock = Arc::new(ManualClock::at(at(0))) as Arc<dyn Clock>;
+    let (disk, folder) = (SimDisk::new(1), tempfile::tempdir().expect("a folder"));
+    let press =
+        |number| Press { device: device(number), pressed_at: None, received_at: at(0), is_delayed: false, place: None };
+    let engine = stored(&disk, folder.path(), &clock);
+    engine.watch().expect("it watches").set_zones(beats()).await.expect("it runs");
+    // The journal as it was before the press.
+    let before = disk.crash(1);
+    engine.ring(press(1));
+    assert_eq!(told(&events(&engine, 1)), ["emergency_raised - -"]);
+    engine.stop().await;
+    let again = stored(&before, folder.path(), &clock);
+    again.watch().expect("it watches").set_zones(beats()).await.expect("it runs");
+    again.ring(press(2));
+    let all = events(&again, 3);
+    assert_eq!(
+        told(&all[1..]),
+        ["emergency_cleared - -", "emergency_raised - -"],
+        "the first rings no more, and is not forgotten"
+    );
+    assert_eq!(all[2].detail.iter().find(|(word, _)| word == "emergency").map(|(_, number)| &**number), Some("2"));
+    again.stop().await;
+}
+
+/// A zone that was below its minimum, and comes again, is told anew.
+#[tokio::test]
+async fn a_zone_that_goes_lacks_nobody_any_more() {
+    let clock = Arc::new(ManualClock::at(at(0)));
+    let engine = watching(&clock);
+    let watch = engine.watch().expect("it watches");
+    let mut beat = beats().remove(0);
+    let minimum = vec![Minimum { kinds: vec![UnitKind::Car], hours: Vec::new(), at_least: 1 }];
+    beat.zone = Arc::new(Zone { minimum, ..(*beat.zone).clone() });
+    watch.set_zones(vec![beat.clone()]).await.expect("it runs");
+    clock.advance(Duration::from_secs(21));
+    assert_eq!(told(&events(&engine, 1)), ["strength_below - beat-1"]);
+    watch.set_zones(Vec::new()).await.expect("it runs");
+    watch.set_zones(vec![beat]).await.expect("it runs");
+    let all = told(&events(&engine, 3));
+    assert_eq!(all[1..], ["strength_restored - beat-1", "strength_below - beat-1"]);
+    engine.stop().await;
+}
+
+/// What a unit did before it was taken off is told, though it is not on the map any more after the start.
+#[tokio::test]
+async fn a_unit_that_was_taken_off_leaves_its_zones_after_a_start_too() {
+    let clock = Arc::new(ManualClock::at(at(0))) as Arc<dyn Clock>;
+    let (disk, folder) = (SimDisk::new(1), tempfile::tempdir().expect("a folder"));
+    let engine = stored(&disk, folder.path(), &clock);
+    engine.watch().expect("it watches").set_zones(beats()).await.expect("it runs");
+    enrol(&engine, 1, UnitKind::Car);
+    let place = place(22.805, 108.305);
+    engine.submit(vec![report(&engine, 1, place, at(0))]).await.expect("it runs").await.expect("it is stored");
+    assert_eq!(told(&events(&engine, 1)), ["enter car-1 beat-1"]);
+    // The events as they are now; the journal goes on.
+    let left = tempfile::tempdir().expect("a folder");
+    for file in ["events.db", "events.db-wal"] {
+        std::fs::copy(folder.path().join(file), left.path().join(file)).expect("it is there");
+    }
+    engine.submit(vec![report(&engine, 1, place, at(5))]).await.expect("it runs").await.expect("it is stored");
+    assert!(engine.retire(&name(1)));
+    engine.submit(Vec::new()).await.expect("it runs").await.expect("it is stored");
+    engine.stop().await;
+    let again = stored(&disk, left.path(), &clock);
+    again.watch().expect("it watches").set_zones(beats()).await.expect("it runs");
+    assert_eq!(told(&events(&again, 2)[1..]), ["exit car-1 beat-1"]);
+    again.stop().await;
+}

@@ -71,6 +71,7 @@ impl Service {
         }
         self.scopes.renew();
         *reached = changes.version;
+        self.tell_scopes();
         if let (Some(beats), Some(watch)) = (self.level.take_beats(), self.engine.watch()) {
             watch.set_beats(beats);
         }

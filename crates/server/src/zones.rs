@@ -160,7 +160,20 @@ impl Service {
             let _ = watch.set_zones(all).await;
         }
         *reached = next;
+        self.tell_scopes();
         Ok(())
+    }
+
+    /// Tells the watcher what each organisation that has zones sees now: a zone's minimum counts no others.
+    pub(crate) fn tell_scopes(&self) {
+        let Some(watch) = self.engine.watch() else { return };
+        let zones = self.zones.now();
+        let owners: HashSet<_> = zones.all.iter().filter_map(|one| one.zone.organisation.clone()).collect();
+        let scope = |owner: OrganisationName| {
+            let scope = self.scopes.of(&owner, self.engine.live());
+            (owner, scope)
+        };
+        watch.set_scopes(owners.into_iter().map(scope).collect());
     }
 }
 

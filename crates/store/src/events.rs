@@ -262,7 +262,7 @@ impl Events {
         let pages = pragma("page_count")?.saturating_sub(pragma("freelist_count")?);
         let is_too_large = pages.saturating_mul(pragma("page_size")?) > self.retain_bytes;
         let sql = "DELETE FROM events WHERE number IN
-                   (SELECT number FROM events WHERE ?2 OR noted_ms < ?1 ORDER BY number LIMIT ?3)";
+                   (SELECT number FROM (SELECT number, noted_ms FROM events ORDER BY number LIMIT ?3) WHERE ?2 OR noted_ms < ?1)";
         let values = params![before.unix_ms(), is_too_large, signed(EXPIRE_AT_ONCE)];
         Ok(writer.prepare_cached(sql)?.execute(values)? as u64)
     }

@@ -1,12 +1,12 @@
 //! What holds for a while: a unit out of contact, a gateway that is silent, a zone with too few units, a button that rings, a unit
 //! outside its beat. Each is told when it begins and when it ends; marks remember which have begun.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use index::OUT_OF_CONTACT_MS_MIN;
 use model::{Event, EventKind, Timestamp, UnitHandle, UnitName, ZoneName};
 
-use super::run::{Marking, State, Watcher};
+use super::run::{Marking, State, Watcher, is_watched};
 
 impl Watcher {
     /// An event that was found elsewhere. One that ends what never began, or begins what has, is told all the same: somebody did it.
@@ -54,6 +54,40 @@ impl Watcher {
             let event = Event { place: emergency.place.map(|(place, _)| place), ..event };
             let event = event.with("emergency", name).with("device", emergency.device.as_str());
             self.put(if emergency.is_delayed { event.with("delayed", "true") } else { event });
+        }
+    }
+
+    /// After a start: buttons that were told to ring and do not. Who cleared them is in the journal and was not told, or the journal had
+    /// not kept the press.
+    pub(super) fn end_emergencies(&mut self) {
+        let now = self.live.now();
+        let raised = self.marks.keys().filter(|(kind, _)| *kind == EventKind::EmergencyRaised);
+        let over = raised.filter(|(_, name)| name.parse().is_ok_and(|number| !self.live.emergencies.rings(number)));
+        let over: Vec<_> = over.map(|(_, name)| name.clone()).collect();
+        for name in over {
+            self.mark(EventKind::EmergencyRaised, name.clone(), false, now);
+            let event = Event::of(EventKind::EmergencyCleared, now, now).with("emergency", name);
+            self.put(event.with("cause", "rings_no_more_after_a_start"));
+        }
+    }
+
+    /// Zones that have no minimum any more, or are not watched, do not lack anybody.
+    pub(super) fn end_strength(&mut self, now: Timestamp) {
+        let Some(set) = &self.set else { return };
+        let needing: HashSet<String> = self.strength.zones().map(|zone| set.zone(zone).name.to_string()).collect();
+        let below = self.marks.keys().filter(|(kind, _)| *kind == EventKind::StrengthBelow);
+        let over: Vec<_> = below.filter(|(_, name)| !needing.contains(name)).map(|(_, name)| name.clone()).collect();
+        let event = |name: &String| {
+            let zone = ZoneName::new(name).ok();
+            let known = zone.as_ref().and_then(|zone| Some(set.zone(set.find(zone)?)));
+            let zone_organisation = known.and_then(|zone| zone.organisation.clone());
+            let event = Event { zone, zone_organisation, ..Event::of(EventKind::StrengthRestored, now, now) };
+            event.with("cause", "zone_changed")
+        };
+        let events: Vec<_> = over.iter().map(event).collect();
+        for (name, event) in over.into_iter().zip(events) {
+            self.mark(EventKind::StrengthBelow, name, false, now);
+            self.put(event);
         }
     }
 
@@ -106,6 +140,11 @@ impl Watcher {
     pub(super) fn gateway(&mut self, name: &str, units: Option<Vec<UnitHandle>>) {
         let now = self.live.now();
         let is_lost = units.is_some();
+        // After a start the mark is there, and who is behind the gateway is not known.
+        let is_told = self.marks.contains_key(&(EventKind::GatewayLost, name.to_owned()));
+        if let Some(units) = units.as_ref().filter(|_| is_told) {
+            self.gateways.insert(name.to_owned(), (now, units.clone()));
+        }
         if !self.mark(EventKind::GatewayLost, name.to_owned(), is_lost, now) {
             return;
         }
@@ -130,7 +169,8 @@ impl Watcher {
     pub(super) fn look_at_strength(&mut self, now: Timestamp) {
         for zone in self.strength.take_due() {
             let Some(set) = &self.set else { return };
-            let lacks = self.strength.lacks(set, zone, &self.live.index, now);
+            let scope = set.zone(zone).organisation.as_ref().and_then(|one| self.scopes.get(one));
+            let lacks = self.strength.lacks(set, zone, scope, &self.live.index, now);
             let (name, organisation) = (set.zone(zone).name.clone(), set.zone(zone).organisation.clone());
             if !self.mark(EventKind::StrengthBelow, name.to_string(), !lacks.is_empty(), now) {
                 continue;
@@ -153,18 +193,25 @@ impl Watcher {
         let before = std::mem::replace(&mut self.beats, beats);
         let Some(set) = &self.set else { return };
         let changed = self.beats.iter().filter(|(unit, zone)| before.get(*unit) != Some(*zone));
-        let mut away = Vec::new();
+        let (mut away, mut there) = (Vec::new(), Vec::new());
         for (unit, zone) in changed {
             let Some((handle, at)) = self.live.roster.find(unit).zip(set.find(zone)) else { continue };
             let is_placed = self.live.index.slot(handle).is_some_and(|slot| slot.fix.is_some());
             let is_in = self.crossings.stay(handle, at).is_some_and(|stay| stay.is_in);
             if is_placed && !is_in {
                 away.push((handle, at));
+            } else if is_in {
+                there.push((handle, at));
             }
+        }
+        for (unit, zone) in there {
+            // It may have left another beat before.
+            let event = self.of_unit(Event::of(EventKind::BeatJoined, now, now), unit, Some(zone));
+            self.put_of_beat(event.with("cause", "duty_began"), unit);
         }
         for (unit, zone) in away {
             let event = self.of_unit(Event::of(EventKind::BeatLeft, now, now), unit, Some(zone));
-            self.put_of_beat(event.with("cause", "duty_began"));
+            self.put_of_beat(event.with("cause", "duty_began"), unit);
         }
         let over: Vec<_> = self.marks.keys().filter(|(kind, _)| *kind == EventKind::BeatLeft).cloned().collect();
         for (kind, name) in over {
@@ -175,7 +222,10 @@ impl Watcher {
     }
 
     /// An event of a unit and its beat, if it says something new.
-    pub(super) fn put_of_beat(&mut self, event: Event) {
+    pub(super) fn put_of_beat(&mut self, event: Event, handle: UnitHandle) {
+        if self.live.index.traits(handle).is_some_and(|traits| !is_watched(&traits)) {
+            return;
+        }
         let Some(unit) = event.unit.as_ref().map(ToString::to_string) else { return };
         if self.mark(EventKind::BeatLeft, unit, event.kind == EventKind::BeatLeft, event.noted) {
             self.put(event);

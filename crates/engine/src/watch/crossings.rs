@@ -144,7 +144,10 @@ impl Crossings {
             at
         });
         let stay = &mut stays[at].1;
-        let turning = *stay.turning.get_or_insert(time);
+        let turning = stay.turning.get_or_insert(time);
+        // The clock was set back since: how long ago it began nobody knows.
+        *turning = (*turning).min(time);
+        let turning = *turning;
         let needed_ms = i64::from(set.zone(zone).settle.time_s) * 1_000;
         if !beyond.is_far && (turning == time || time.ms_since(turning) < needed_ms) {
             return None;

@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 use geodesy::Tile;
 use journal::Sequence;
 use model::limits::STRENGTH_GRACE;
-use model::{Event, EventKind, Position, Shards, Timestamp, UnitHandle, UnitKind, UnitName, ZoneHandle, ZoneName};
+use model::{
+    Event, EventKind, OrganisationName, Position, Shards, Status, Timestamp, UnitHandle, UnitKind, UnitName,
+    ZoneHandle, ZoneName,
+};
+use parking_lot::Mutex;
+use query::Scope;
 use store::events::{Commit, Events, Memory};
 use tokio::sync::oneshot;
 use tracing::{error, info};
@@ -31,6 +36,7 @@ const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 /// Messages taken before what they say is looked at.
 const MESSAGES_AT_ONCE: usize = 4_096;
 
+#[derive(Debug)]
 pub(crate) enum Message {
     Facts(usize, Vec<Fact>),
     Zones(Vec<WatchedZone>, oneshot::Sender<()>),
@@ -44,10 +50,18 @@ pub(crate) enum Message {
     Gateway(String, Option<Vec<UnitHandle>>),
     /// Look at what rings.
     Rings,
+    /// What organisations that have zones see.
+    Scopes(HashMap<OrganisationName, Scope>),
+    /// Something is in the control lane.
+    Wake,
     Stop,
 }
 
+/// Messages that come beside the queue.
+pub(crate) type Control = Mutex<VecDeque<Message>>;
+
 /// That `name` is in `state`, and the event that tells it.
+#[derive(Debug)]
 pub(crate) struct State {
     pub(super) event: Option<Event>,
     pub(super) kind: EventKind,
@@ -86,6 +100,19 @@ pub(crate) struct Watcher {
     pub(super) mail: Vec<Vec<Mail>>,
     pub(super) started: Timestamp,
     pub(super) failed: bool,
+    pub(super) control: Arc<Control>,
+    pub(super) scopes: HashMap<OrganisationName, Scope>,
+    pub(super) is_stopped: bool,
+    /// Facts were dropped: every unit is to be looked at, once all others are.
+    pub(super) must_look: bool,
+    /// Entries are gone that were not looked at, before the start.
+    pub(super) has_gap: bool,
+    /// Nothing is written before the journal was looked at up to here: other zones were judged by what it says.
+    pub(super) hold: Sequence,
+    /// When time was looked at last; a clock that is set back is seen by it.
+    pub(super) looked: Timestamp,
+    /// When it began, by the clock that nobody sets back.
+    pub(super) began: Duration,
 }
 
 impl Watcher {
@@ -102,7 +129,7 @@ impl Watcher {
             };
             let told = self.shared.told();
             let (is_drained, is_stopped) = self.take(first, queue);
-            is_last = is_stopped;
+            is_last = is_stopped && is_drained;
             let is_second = Instant::now() >= second_at || is_last;
             self.step(is_drained.then_some(told), is_second);
             if is_second {
@@ -117,21 +144,20 @@ impl Watcher {
 
     /// Takes what is in the queue: whether that was all, and whether it is the end.
     fn take(&mut self, first: Option<Message>, queue: &Receiver<Message>) -> (bool, bool) {
-        let mut next = first;
+        let control = std::mem::take(&mut *self.control.lock());
+        for message in control {
+            self.is_stopped |= matches!(message, Message::Stop);
+            self.accept(message);
+        }
+        first.into_iter().for_each(|message| self.accept(message));
         for _ in 0..MESSAGES_AT_ONCE {
-            match next.take() {
-                Some(Message::Stop) => return (true, true),
-                Some(message) => self.accept(message),
-                None => {}
-            }
             match queue.try_recv() {
-                Ok(message) => next = Some(message),
-                Err(TryRecvError::Empty) => return (true, false),
+                Ok(message) => self.accept(message),
+                Err(TryRecvError::Empty) => return (true, self.is_stopped),
                 Err(TryRecvError::Disconnected) => return (true, true),
             }
         }
-        next.into_iter().for_each(|message| self.accept(message));
-        (false, false)
+        (false, self.is_stopped)
     }
 
     fn accept(&mut self, message: Message) {
@@ -147,7 +173,8 @@ impl Watcher {
             Message::State(state) => self.note_state(*state),
             Message::Gateway(name, units) => self.gateway(&name, units),
             Message::Rings => self.look_at_emergencies(),
-            Message::Stop => {}
+            Message::Scopes(scopes) => self.scopes = scopes,
+            Message::Wake | Message::Stop => {}
         }
     }
 
@@ -158,10 +185,13 @@ impl Watcher {
         }
         let synced = (self.synced)();
         if !self.failed {
-            if self.shared.take_dropped() > 0 {
+            self.must_look |= self.shared.take_dropped() > 0;
+            self.look_at_facts(synced);
+            // What is older than the places of now must not be looked at after them.
+            if self.must_look && told.is_some() && self.waiting.iter().all(VecDeque::is_empty) {
+                self.must_look = false;
                 self.look_at_all("more came than could be looked at");
             }
-            self.look_at_facts(synced);
             if is_second {
                 self.look_at_time();
             }
@@ -169,7 +199,8 @@ impl Watcher {
                 self.commit.entry = self.commit.entry.max(told.min(synced).0);
             }
         }
-        if !self.commit.is_empty() || !self.crossings.is_unchanged() || is_second {
+        let is_judged = self.commit.entry >= self.hold.0;
+        if is_judged && (!self.commit.is_empty() || !self.crossings.is_unchanged() || is_second) {
             self.write();
         }
     }
@@ -199,12 +230,17 @@ impl Watcher {
 
     fn look_at(&mut self, placed: &Placed, crossed: &mut Vec<Crossed>) -> Tile {
         let Some(set) = &self.set else { return Tile::EMPTY };
-        let is_watched = self.live.index.traits(placed.unit).is_some_and(|traits| is_watched(&traits));
+        let is_watched = match self.live.index.traits(placed.unit) {
+            Some(traits) => is_watched(&traits),
+            // It was taken off since: what it did before still counts.
+            None => self.live.roster.unit(placed.unit).is_none_or(|unit| is_told(unit.kind, unit.covert, unit.status)),
+        };
         if is_watched {
             return self.crossings.moved(set, placed, crossed);
         }
-        // Nobody watches where volunteers and covert units go.
-        self.crossings.gone(placed.unit, &mut Vec::new());
+        // Nobody watches where volunteers, covert units and those off duty go.
+        self.crossings.gone(placed.unit, crossed);
+        crossed.drain(..).for_each(|one| self.strength.crossed(&one));
         Tile::EARTH
     }
 
@@ -232,13 +268,17 @@ impl Watcher {
     }
 
     fn take_zones(&mut self, zones: Vec<WatchedZone>) {
-        let (now, from) = (self.live.now(), self.shared.appended());
+        let now = self.live.now();
         self.keep_changed();
         let before = match self.memory.take() {
             Some(memory) => self.recall(memory, &zones),
             None => self.set.take().unwrap_or_default(),
         };
-        let after = ZoneSet::of(zones, now, &before, from);
+        let mut after = ZoneSet::of(zones, now);
+        // A place that is read after this may be newer than `from`, and is judged once more, which changes nothing. None is older.
+        let from = self.shared.appended();
+        after.begin(&before, from);
+        self.hold = from;
         let places: Vec<_> = self.places();
         let places = places.iter().map(|(unit, place, _)| (*unit, *place));
         let renumbered = self.crossings.renumber(&before, &after, now, places);
@@ -260,7 +300,20 @@ impl Watcher {
         for one in &renumbered.entered {
             self.tell_crossed(one, None, Some("zone_changed"));
         }
+        if std::mem::take(&mut self.has_gap) {
+            self.leave_retired();
+        }
+        self.end_strength(now);
         self.shared.next_epoch();
+    }
+
+    /// Units that were taken off in entries that nobody looked at are in no zone.
+    fn leave_retired(&mut self) {
+        let mut crossed = Vec::new();
+        for unit in self.crossings.units().filter(|unit| self.live.index.traits(*unit).is_none()) {
+            self.crossings.gone(unit, &mut crossed);
+        }
+        crossed.iter().for_each(|one| self.tell_crossed(one, None, Some("retired")));
     }
 
     /// Puts back what was remembered; returns the zones as they were then. One that is gone stands there without ground, so that
@@ -279,6 +332,7 @@ impl Watcher {
             }
         }
         self.marks = memory.marks.into_iter().map(|(kind, name, since)| ((kind, name), since)).collect();
+        self.end_emergencies();
         before
     }
 
@@ -324,6 +378,10 @@ impl Watcher {
     /// What becomes true because time goes by.
     fn look_at_time(&mut self) {
         let now = self.live.now();
+        if now < self.looked {
+            self.follow_the_clock(now);
+        }
+        self.looked = now;
         if self.set.as_ref().is_some_and(|set| set.is_over(now)) {
             let zones = self.set.as_ref().map(ZoneSet::all).unwrap_or_default();
             self.take_zones(zones);
@@ -331,8 +389,17 @@ impl Watcher {
         self.look_at_emergencies();
         self.look_at_silence(now);
         self.look_at_stays(now);
-        if now.ms_since(self.started) >= STRENGTH_GRACE.as_millis() as i64 {
+        if self.live.monotonic().saturating_sub(self.began) >= STRENGTH_GRACE {
             self.look_at_strength(now);
+        }
+    }
+
+    /// The clock was set back: what was to be looked at by the time before is looked at by the time now.
+    fn follow_the_clock(&mut self, now: Timestamp) {
+        self.started = self.started.min(now);
+        self.silence = Silence::default();
+        if let Some(set) = &self.set {
+            self.stays = Stays::of(set, &self.crossings);
         }
     }
 
@@ -372,7 +439,7 @@ impl Watcher {
             ..event.clone()
         });
         self.put_of_unit(event, crossed.unit);
-        of_beat.into_iter().for_each(|event| self.put_of_beat(event));
+        of_beat.into_iter().for_each(|event| self.put_of_beat(event, crossed.unit));
     }
 
     /// An event with what is known of its unit and zone.
@@ -428,9 +495,14 @@ impl Drop for Alarm {
     }
 }
 
-/// Whether it is told where a unit goes: not of volunteers, who are no force, and not of covert units.
-fn is_watched(traits: &index::UnitTraits) -> bool {
-    traits.kind != UnitKind::Community && !traits.covert
+/// Whether it is told where a unit goes.
+pub(super) fn is_watched(traits: &index::UnitTraits) -> bool {
+    is_told(traits.kind, traits.covert, traits.status)
+}
+
+/// Not of volunteers, who are no force, of covert units, and of who is off duty.
+pub(crate) fn is_told(kind: UnitKind, is_covert: bool, status: Status) -> bool {
+    kind != UnitKind::Community && !is_covert && status != Status::OffDuty
 }
 
 /// A fact is looked at once what says it is on stable storage; that a unit is gone is known at once.

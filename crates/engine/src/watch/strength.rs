@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use index::LiveIndex;
 use model::{Minimum, Timestamp, UnitHandle, ZoneHandle};
+use query::Scope;
 
 use super::crossings::{Crossed, Crossings};
 use super::zones::ZoneSet;
@@ -52,6 +53,11 @@ impl Strength {
         self.due.insert(crossed.zone);
     }
 
+    /// The zones that have a minimum and are watched.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = ZoneHandle> {
+        self.units.keys().copied()
+    }
+
     /// The zones to be looked at this second.
     pub(crate) fn take_due(&mut self) -> Vec<ZoneHandle> {
         self.part = (self.part + 1) % PARTS;
@@ -62,12 +68,21 @@ impl Strength {
     }
 
     /// What `zone` lacks at `now`; nothing when it has enough.
-    pub(crate) fn lacks(&self, set: &ZoneSet, zone: ZoneHandle, index: &LiveIndex, now: Timestamp) -> Vec<Lack> {
+    /// Of units that `scope`, that of the zone's organisation, does not show nobody learns by a number.
+    pub(crate) fn lacks(
+        &self,
+        set: &ZoneSet,
+        zone: ZoneHandle,
+        scope: Option<&Scope>,
+        index: &LiveIndex,
+        now: Timestamp,
+    ) -> Vec<Lack> {
         let Some(units) = self.units.get(&zone) else { return Vec::new() };
         let needs: Vec<&Minimum> = set.zone(zone).needs(now).collect();
         let mut have = vec![0u32; needs.len()];
-        for slot in units.iter().filter_map(|unit| index.slot(*unit)) {
-            if slot.traits.covert || slot.is_out_of_contact(now) {
+        for (unit, slot) in units.iter().filter_map(|unit| Some((*unit, index.slot(*unit)?))) {
+            let is_hidden = slot.traits.covert || scope.is_some_and(|scope| !scope.sees(unit, &slot));
+            if is_hidden || slot.is_out_of_contact(now) {
                 continue;
             }
             for (need, have) in needs.iter().zip(&mut have) {

@@ -55,20 +55,24 @@ pub(crate) struct ZoneSet {
 }
 
 impl ZoneSet {
-    /// The set of `zones` as it is at `now`. A zone that `before` has in the same version goes on; others begin after `from`.
-    pub(crate) fn of(zones: Vec<WatchedZone>, now: Timestamp, before: &Self, from: Sequence) -> Self {
+    /// The set of `zones` as it is at `now`; [`Self::begin`] is left to do.
+    pub(crate) fn of(zones: Vec<WatchedZone>, now: Timestamp) -> Self {
         let watched: Vec<_> = zones.iter().map(|one| one.zone.is_watched(now)).collect();
-        let fresh_from = zones.iter().zip(&watched).map(|(one, is_watched)| {
-            let known = before.find(&one.zone.name).filter(|known| before.version(*known) == one.version);
-            let goes_on = known.filter(|known| before.is_watched(*known) == *is_watched);
-            goes_on.map_or(from, |known| before.fresh_from[known.0 as usize])
-        });
-        let fresh_from = fresh_from.collect();
+        let fresh_from = vec![Sequence(0); zones.len()];
         let by_name = (0..).zip(&zones).map(|(at, one)| (one.zone.name.clone(), ZoneHandle(at))).collect();
         let next_change = zones.iter().filter_map(|one| next_change(&one.zone, now)).min();
         let mut set = Self { zones, by_name, index: ZoneIndex::default(), watched, fresh_from, next_change };
         set.index = set.index_of(|_| true);
         set
+    }
+
+    /// A zone that `before` has in the same version goes on; the others begin after `from`.
+    pub(crate) fn begin(&mut self, before: &Self, from: Sequence) {
+        for (at, one) in self.zones.iter().enumerate() {
+            let known = before.find(&one.zone.name).filter(|known| before.version(*known) == one.version);
+            let goes_on = known.filter(|known| before.is_watched(*known) == self.watched[at]);
+            self.fresh_from[at] = goes_on.map_or(from, |known| before.fresh_from(known));
+        }
     }
 
     /// The zones that were watched when the watcher wrote last, without an index.

@@ -36,7 +36,13 @@ fn square(lat: f64, lon: f64, side_m: f64) -> Area {
 }
 
 fn set_of(zones: Vec<WatchedZone>) -> ZoneSet {
-    ZoneSet::of(zones, at(0), &ZoneSet::default(), Sequence(0))
+    begun(zones, 0, &ZoneSet::default(), 0)
+}
+
+fn begun(zones: Vec<WatchedZone>, ms: i64, before: &ZoneSet, from: u64) -> ZoneSet {
+    let mut set = ZoneSet::of(zones, at(ms));
+    set.begin(before, Sequence(from));
+    set
 }
 
 fn placed(place: Position, ms: i64) -> Placed {
@@ -148,13 +154,13 @@ fn a_zone_that_comes_goes_or_changes_moves_those_who_are_there() {
     // Another zone comes before it: the number changes, the stay goes on.
     let mut more = beats(108.31);
     more.insert(0, zone("all", square(22.79, 108.29, 9_000.0), 1));
-    let second = ZoneSet::of(more.clone(), at(6), &first, Sequence(0));
+    let second = begun(more.clone(), 6, &first, 0);
     let changed = crossings.renumber(&first, &second, at(6), [(UNIT, here)].into_iter());
     assert_eq!((changed.entered.len(), changed.entered[0].zone, changed.left.len()), (1, ZoneHandle(0), 0));
     assert_eq!(crossings.stay(UNIT, ZoneHandle(1)).unwrap().since, at(5));
     // "west" is drawn elsewhere, "all" anew where it was.
     let moved = vec![zone("all", square(22.79, 108.29, 9_500.0), 2), zone("west", square(22.9, 108.30, 1_000.0), 2)];
-    let third = ZoneSet::of(moved, at(7), &second, Sequence(0));
+    let third = begun(moved, 7, &second, 0);
     let changed = crossings.renumber(&second, &third, at(7), [(UNIT, here)].into_iter());
     assert_eq!((changed.entered.len(), changed.left.len(), changed.left[0].zone), (0, 1, ZoneHandle(1)));
     assert_eq!(crossings.stay(UNIT, ZoneHandle(0)).unwrap().since, at(6), "who stays in stays since then");
@@ -162,8 +168,7 @@ fn a_zone_that_comes_goes_or_changes_moves_those_who_are_there() {
 
 #[test]
 fn what_a_new_zone_was_judged_by_is_not_judged_again_by_what_is_older() {
-    let set =
-        ZoneSet::of(vec![zone("new", square(22.80, 108.30, 1_000.0), 1)], at(0), &ZoneSet::default(), Sequence(10));
+    let set = begun(vec![zone("new", square(22.80, 108.30, 1_000.0), 1)], 0, &ZoneSet::default(), 10);
     let (mut crossings, mut crossed) = (Crossings::default(), Vec::new());
     let inside = place(22.804, 108.304);
     let old = Placed { unit: UNIT, place: inside, time: at(1), sequence: Sequence(10) };
