@@ -260,7 +260,8 @@ impl<'a> Sight<'a> {
         };
         match (&event.unit, &event.zone) {
             (Some(unit), _) => is_zone_seen && is_unit_seen(unit),
-            (None, Some(_)) => is_zone_seen,
+            // A zone of nobody counts everybody: its number is for those who see them.
+            (None, Some(_)) => event.zone_organisation.is_some() && is_zone_seen,
             // A button of nobody's device rings for all; what concerns the whole server is for those who see it whole.
             (None, None) => is_of_emergency(event.kind),
         }
