@@ -8,9 +8,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use geodesy::Datum;
-use model::{DeviceId, OrganisationName, Span, Status, Unit, UnitKind, UnitName, UnitRecord, limits};
+use model::{
+    DeviceId, OrganisationName, Span, Status, Timestamp, Unit, UnitKind, UnitName, UnitRecord, ZoneName, limits,
+};
 use query::{Class, Explain, QueryError, Scope};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use store::{By, Store, Versioned};
 use utoipa::ToSchema;
 
@@ -42,8 +44,37 @@ pub(crate) struct UnitBody {
     /// Its names in other systems, such as a CAD: system to name; absent: stay.
     #[schema(value_type = Option<Object>)]
     pub(crate) external: Option<BTreeMap<String, String>>,
+    /// When it is on duty, and in which zone; absent: stays. Outside it the unit is off duty.
+    pub(crate) duty: Option<DutyBody>,
     /// Devices that it carries, `protocol:id`, at most 64 in one change; they come on top of those it has.
     pub(crate) devices: Vec<String>,
+}
+
+/// A shift.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct DutyBody {
+    /// RFC 3339; absent: from now on.
+    from: Option<String>,
+    /// RFC 3339; absent: without end.
+    until: Option<String>,
+    /// The zone that is its beat: leaving it is an event `beat_left`; may be absent.
+    zone: Option<String>,
+}
+
+impl DutyBody {
+    fn checked(self, now: Timestamp) -> Result<(Span, String), Problem> {
+        let time = |field: &str, text: Option<String>| {
+            let no_time = |text: &str| Problem::bad(field, text, "is no time of RFC 3339");
+            text.map(|text| Timestamp::from_rfc3339(&text).ok_or_else(|| no_time(&text))).transpose()
+        };
+        let span = Span { from: time("duty.from", self.from)?.unwrap_or(now), until: time("duty.until", self.until)? };
+        let zone = self.zone.unwrap_or_default();
+        if !zone.is_empty() {
+            ZoneName::new(&zone).map_err(|error| Problem::bad("duty.zone", &zone, error))?;
+        }
+        Ok((span, zone))
+    }
 }
 
 impl UnitBody {
@@ -234,6 +265,7 @@ pub(crate) async fn write(
     let (name, if_match) = (name_of(&unit)?, if_match(&headers)?);
     let body = json(body)?;
     let (call_sign, external) = (body.call_sign.clone(), body.external.clone());
+    let duty = body.duty.clone().map(|duty| duty.checked(service.engine.live().now())).transpose()?;
     let (unit, devices) = body.checked(name.clone())?;
     let (live, now) = (service.engine.live(), service.engine.live().now());
     let before = live.unit(&name, &Scope::everything()).map(|view| view.unit.organisation.clone());
@@ -251,6 +283,7 @@ pub(crate) async fn write(
         let mut record = UnitRecord { unit: unit.clone(), ..known.unwrap_or_else(|| UnitRecord::of(unit)) };
         record.call_sign = call_sign.unwrap_or(record.call_sign);
         record.external = external.map_or(record.external, |external| external.into_iter().collect());
+        record.duty = duty.or(record.duty);
         let from_now = Span { from: now, until: None };
         for device in devices {
             if !record.devices.iter().any(|(one, span)| *one == device && span.holds(now)) {

@@ -101,3 +101,26 @@ async fn a_stranger_is_listed_until_it_is_enrolled() {
     assert!(!listed().await.contains("muster:stray"));
     scene.server.stop().await;
 }
+
+/// A duty has a zone; whoever is not there when it begins has left it, and is back when it is there.
+#[tokio::test]
+async fn a_unit_outside_the_beat_of_its_duty_has_left_it() {
+    let scene = Scene::new().await;
+    let admin = scene.token(Caller::Whole(Role::Administrator));
+    let put = async |path: &str, body: String| scene.ask(request("PUT", path, admin.as_deref(), body)).await;
+    let zone = r#"{"type":"Feature","datum":"wgs84","geometry":{"type":"Point","coordinates":[108.5,22.9]},"properties":{"layer":3,"radius_m":500}}"#;
+    let (status, _, answer) = put("/v1/zones/far-beat", zone.to_owned()).await;
+    assert_eq!(status, 200, "{answer}");
+    let duty = |duty: &str| format!(r#"{{"org":"org-east","duty":{duty}}}"#);
+    let path = format!("/v1/units/{OURS}");
+    assert_eq!(put(&path, duty(r#"{"zone":"a b"}"#)).await.0, 400);
+    assert_eq!(put(&path, duty(r#"{"until":"yesterday"}"#)).await.0, 400);
+    let (status, _, answer) = put(&path, duty(r#"{"zone":"far-beat"}"#)).await;
+    assert_eq!(status, 200, "{answer}");
+    scene.server.service().engine.watch().unwrap().last().wait_for(|last| *last >= 5).await.unwrap();
+    let (_, _, said) = scene.ask(request("GET", "/v1/events?after=4&kind=beat_left", admin.as_deref(), "")).await;
+    assert!(said.contains("event: beat_left\n") && said.contains("far-beat") && said.contains(OURS), "{said}");
+    let over = duty(r#"{"from":"2026-01-01T00:00:00Z","until":"2026-01-01T08:00:00Z"}"#);
+    assert!(put(&path, over).await.2.contains("off_duty"), "outside its duty it is off duty");
+    scene.server.stop().await;
+}
