@@ -9,6 +9,7 @@ use query::LeftOut;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::units::{DutyBody, RiderBody};
 use crate::run::Service;
 
 /// A GeoJSON FeatureCollection of units.
@@ -120,7 +121,9 @@ impl Feature {
     }
 
     /// Adds what people have written down of the unit.
-    pub(crate) fn write_down(&mut self, record: &UnitRecord) {
+    pub(crate) fn write_down(&mut self, record: &UnitRecord, crew: Vec<RiderBody>) {
+        self.properties.duty = record.duty.as_ref().map(DutyBody::of);
+        self.properties.crew = Some(crew).filter(|crew| !crew.is_empty());
         self.properties.call_sign = Some(record.call_sign.clone()).filter(|text| !text.is_empty());
         self.properties.assignment = record.assignment.as_ref().and_then(|(_, said)| said.of.text().map(str::to_owned));
         self.properties.status_owner = record.status_said.as_ref().map(|(owner, _)| owner.as_str());
@@ -194,6 +197,12 @@ pub(crate) struct Properties {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     external: Option<BTreeMap<String, String>>,
+    /// When it is on duty, and in which zone. In the answer about one unit only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duty: Option<DutyBody>,
+    /// Who rides in it, as far as the caller sees them. In the answer about one unit only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crew: Option<Vec<RiderBody>>,
     /// What it is sent to. In the answer about one unit only.
     #[serde(skip_serializing_if = "Option::is_none")]
     assignment: Option<String>,
@@ -360,6 +369,8 @@ impl<'a> Maker<'a> {
             flags: fix.into_iter().flat_map(|fix| fix.flags.words()).chain(lost_word(&self.lost, slot)).collect(),
             call_sign: None,
             external: None,
+            duty: None,
+            crew: None,
             assignment: None,
             status_owner: None,
             zones: None,

@@ -46,6 +46,8 @@ pub(crate) struct UnitBody {
     pub(crate) external: Option<BTreeMap<String, String>>,
     /// When it is on duty, and in which zone; absent: stays. Outside it the unit is off duty.
     pub(crate) duty: Option<DutyBody>,
+    /// Who rides in it, each a unit of its own; absent: stays, empty: nobody. At most 256.
+    pub(crate) crew: Option<Vec<RiderBody>>,
     /// Devices that it carries, `protocol:id`, at most 64 in one change; they come on top of those it has.
     pub(crate) devices: Vec<String>,
 }
@@ -62,13 +64,49 @@ pub(crate) struct DutyBody {
     zone: Option<String>,
 }
 
+/// Somebody who rides in a vehicle.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct RiderBody {
+    /// Name of the unit that the person is.
+    unit: String,
+    /// RFC 3339; absent: from now on.
+    from: Option<String>,
+    /// RFC 3339; absent: without end.
+    until: Option<String>,
+}
+
+impl RiderBody {
+    fn checked(&self, now: Timestamp) -> Result<(UnitName, Span), Problem> {
+        let unit = UnitName::new(&self.unit).map_err(|error| Problem::bad("crew.unit", &self.unit, error))?;
+        Ok((unit, span("crew", self.from.as_ref(), self.until.as_ref(), now)?))
+    }
+
+    pub(crate) fn of((unit, span): &(UnitName, Span)) -> Self {
+        Self { unit: unit.to_string(), from: from_text(span), until: span.until.map(|until| until.to_string()) }
+    }
+}
+
+fn from_text(span: &Span) -> Option<String> {
+    (span.from > Timestamp::MIN).then(|| span.from.to_string())
+}
+
+fn span(field: &str, from: Option<&String>, until: Option<&String>, now: Timestamp) -> Result<Span, Problem> {
+    let time = |text: Option<&String>| {
+        let no_time = |text: &str| Problem::bad(field, text, "is no time of RFC 3339");
+        text.map(|text| Timestamp::from_rfc3339(text).ok_or_else(|| no_time(text))).transpose()
+    };
+    Ok(Span { from: time(from)?.unwrap_or(now), until: time(until)? })
+}
+
 impl DutyBody {
+    pub(crate) fn of((span, zone): &(Span, String)) -> Self {
+        let zone = Some(zone.clone()).filter(|zone| !zone.is_empty());
+        Self { from: from_text(span), until: span.until.map(|until| until.to_string()), zone }
+    }
+
     fn checked(self, now: Timestamp) -> Result<(Span, String), Problem> {
-        let time = |field: &str, text: Option<String>| {
-            let no_time = |text: &str| Problem::bad(field, text, "is no time of RFC 3339");
-            text.map(|text| Timestamp::from_rfc3339(&text).ok_or_else(|| no_time(&text))).transpose()
-        };
-        let span = Span { from: time("duty.from", self.from)?.unwrap_or(now), until: time("duty.until", self.until)? };
+        let span = span("duty", self.from.as_ref(), self.until.as_ref(), now)?;
         let zone = self.zone.unwrap_or_default();
         if !zone.is_empty() {
             ZoneName::new(&zone).map_err(|error| Problem::bad("duty.zone", &zone, error))?;
@@ -265,6 +303,8 @@ pub(crate) async fn write(
     let (name, if_match) = (name_of(&unit)?, if_match(&headers)?);
     let body = json(body)?;
     let (call_sign, external) = (body.call_sign.clone(), body.external.clone());
+    let crew = body.crew.iter().flatten().map(|rider| rider.checked(service.engine.live().now()));
+    let crew = body.crew.is_some().then(|| crew.collect::<Result<Vec<_>, _>>()).transpose()?;
     let duty = body.duty.clone().map(|duty| duty.checked(service.engine.live().now())).transpose()?;
     let (unit, devices) = body.checked(name.clone())?;
     let (live, now) = (service.engine.live(), service.engine.live().now());
@@ -284,6 +324,7 @@ pub(crate) async fn write(
         record.call_sign = call_sign.unwrap_or(record.call_sign);
         record.external = external.map_or(record.external, |external| external.into_iter().collect());
         record.duty = duty.or(record.duty);
+        record.crew = crew.unwrap_or(record.crew);
         let from_now = Span { from: now, until: None };
         for device in devices {
             if !record.devices.iter().any(|(one, span)| *one == device && span.holds(now)) {
@@ -367,7 +408,10 @@ pub(crate) async fn answer(
         feature.write_zones(zones.map(|one| one.zone.name.to_string()).collect());
     }
     let Some(Versioned { version, value }) = found else { return Ok(Json(feature).into_response()) };
-    feature.write_down(&value);
+    // Who rides in it is told to who sees the rider.
+    let sees = |rider: &UnitName| live.unit(rider, &asker.scope).is_some();
+    let riders = value.crew.iter().filter(|(rider, _)| sees(rider)).map(RiderBody::of).collect();
+    feature.write_down(&value, riders);
     Ok(([(header::ETAG, format!("\"{version}\""))], Json(feature)).into_response())
 }
 

@@ -122,5 +122,13 @@ async fn a_unit_outside_the_beat_of_its_duty_has_left_it() {
     assert!(said.contains("event: beat_left\n") && said.contains("far-beat") && said.contains(OURS), "{said}");
     let over = duty(r#"{"from":"2026-01-01T00:00:00Z","until":"2026-01-01T08:00:00Z"}"#);
     assert!(put(&path, over).await.2.contains("off_duty"), "outside its duty it is off duty");
+    // A crew rides from then to then, and is told to who sees the riders.
+    assert_eq!(put("/v1/units/rider-1", r#"{"kind":"foot","org":"org-west"}"#.to_owned()).await.0, 200);
+    let crew = r#"{"org":"org-east","crew":[{"unit":"rider-1","until":"2099-01-01T00:00:00Z"}]}"#;
+    assert!(put(&path, crew.to_owned()).await.2.contains(r#""crew":[{"unit":"rider-1""#));
+    assert_eq!(put(&path, r#"{"org":"org-east","crew":[{"unit":"nobody"}]}"#.to_owned()).await.0, 400);
+    let east = scene.token(Caller::East(Role::Dispatcher));
+    let (status, _, seen) = scene.ask(request("GET", &path, east.as_deref(), "")).await;
+    assert!(status == 200 && !seen.contains("rider-1"), "{seen}");
     scene.server.stop().await;
 }
