@@ -177,6 +177,9 @@ impl<'a> Search<'a> {
             return;
         }
         if let Some(reason) = omitted {
+            if reason == OmittedReason::Covert && !self.ask.scope.is_everything() {
+                return;
+            }
             // Its slot is not needed again.
             return self.omitted.push((near, reason));
         }

@@ -8,7 +8,7 @@ pub const EXPLAINED_MAX: usize = 100;
 pub enum OmittedReason {
     /// Nothing was heard for ten expected intervals.
     OutOfContact,
-    /// Covert units are not in default answers.
+    /// Covert units are not in default answers. Counted for those only from whom nothing is hidden.
     Covert,
     /// Not of a kind asked for.
     Kind,

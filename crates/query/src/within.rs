@@ -7,7 +7,7 @@ use index::{LiveIndex, Slot};
 use model::{Position, Timestamp, UnitHandle, UnitName};
 
 use crate::filter::Candidates;
-use crate::{Deadline, Names, Omitted, QueryError, Scope, WithinAsk};
+use crate::{Deadline, Names, Omitted, OmittedReason, QueryError, Scope, WithinAsk};
 
 /// One unit in an area.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,6 +49,7 @@ pub fn within(
     let (mut page, mut omitted) = (Page::new(ask, names), Omitted::default());
     inside(index, &ask.area, &ask.scope, deadline, |unit, slot, place| {
         match ask.filter.omits(slot, as_of, Candidates::All) {
+            Some(OmittedReason::Covert) if !ask.scope.is_everything() => {}
             Some(reason) => omitted.count(reason),
             None => page.add(unit, slot, place),
         }

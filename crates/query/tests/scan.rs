@@ -192,7 +192,9 @@ fn nearest_by_scan(fleet: &Fleet, asked: &Asked) -> (Answer, bool) {
     let (mut counts, mut named) = (BTreeMap::new(), Vec::new());
     for (name, unit, slot, _, key) in near.iter().filter(|(.., key)| *key <= limit) {
         let is_left = is_stale(slot) && !stale.iter().any(|(_, one, ..)| one == unit);
-        if let Some(reason) = left_out(slot, wide).or_else(|| is_left.then_some(OmittedReason::Stale)) {
+        let reason = left_out(slot, wide).or_else(|| is_left.then_some(OmittedReason::Stale));
+        let is_told = |reason: &OmittedReason| scope.is_none() || *reason != OmittedReason::Covert;
+        if let Some(reason) = reason.filter(is_told) {
             *counts.entry(reason).or_insert(0) += 1;
             if reason != OmittedReason::Covert {
                 named.push((*key, name.clone(), reason));

@@ -84,3 +84,40 @@ async fn an_emergency_beside_ones_ground_is_told_to_its_end_and_opens_no_history
     assert_eq!(scene.ask(request("GET", "/v1/units/west-9", east.as_deref(), "")).await.0, 404);
     scene.server.stop().await;
 }
+
+/// Ground tells of no covert unit of others, not even that there is one.
+#[tokio::test]
+async fn a_covert_unit_on_ones_ground_is_neither_shown_nor_counted() {
+    let scene = Scene::new().await;
+    let chief = scene.token(Caller::Whole(Role::Administrator));
+    let put = async |path: &str, body: String| {
+        let (status, _, answer) = scene.ask(request("PUT", path, chief.as_deref(), body)).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    put("/v1/organisations/org-east", station(22.8, 108.3).replace(r#""parent":"bureau","#, "")).await;
+    put("/v1/units/west-9", r#"{"org":"org-west","covert":true}"#.to_owned()).await;
+    put("/v1/units/east-8", r#"{"org":"org-east","covert":true,"devices":["muster:east-8"]}"#.to_owned()).await;
+    scene.report("east-8", "22.8171").await;
+    let circle = r#"{"type":"Point","coordinates":[108.366,22.817],"radius_m":5000}"#;
+    let strength = format!("/v1/zones/{OUR_ZONE}/strength");
+    let units = format!("/v1/zones/{OUR_ZONE}/units");
+    for (method, path, body) in [
+        ("GET", "/v1/nearest?lat=22.817&lon=108.366&explain=true", ""),
+        ("POST", "/v1/within", circle),
+        ("GET", strength.as_str(), ""),
+        ("GET", units.as_str(), ""),
+    ] {
+        let told = async |caller| {
+            let (status, _, answer) = scene.ask(request(method, path, scene.token(caller).as_deref(), body)).await;
+            assert_eq!(status, 200, "{answer}");
+            answer.contains("\"covert\":")
+        };
+        assert!(!told(Caller::East(Role::Dispatcher)).await, "{path}");
+        assert!(told(Caller::Whole(Role::Dispatcher)).await, "{path}");
+    }
+    let east = scene.token(Caller::East(Role::Dispatcher));
+    let status =
+        async |unit: &str| scene.ask(request("GET", &format!("/v1/units/{unit}"), east.as_deref(), "")).await.0;
+    assert_eq!((status(THEIRS).await.as_u16(), status("east-8").await.as_u16()), (404, 200));
+    scene.server.stop().await;
+}

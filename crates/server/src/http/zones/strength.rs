@@ -34,7 +34,7 @@ pub(crate) struct ZoneStrength {
     /// By kind, then status.
     #[schema(value_type = Object)]
     units: BTreeMap<&'static str, BTreeMap<&'static str, HeadsBody>>,
-    /// How many were left out, by reason: covert.
+    /// How many were left out, by reason: covert, which only those are told who see all units.
     #[schema(value_type = Object)]
     omitted: BTreeMap<&'static str, u32>,
 }
@@ -151,7 +151,7 @@ pub(crate) async fn strength(
     };
     let ((as_of, own, rollup), sending) =
         service.search(request, count, whole::<(Timestamp, Strength, Option<Rollup>)>()).await?;
-    let answer = StrengthAnswer { as_of: as_of.to_string(), zone: body(&one.zone, &own, as_of), rollup };
+    let answer = StrengthAnswer { as_of: as_of.to_string(), zone: body(&one.zone, &own, as_of, &asker), rollup };
     Ok(sent(&answer, sending))
 }
 
@@ -196,7 +196,7 @@ pub(crate) async fn board(
         let counted = Counted::of(&service, &asker, &set, &is_wanted, as_of, left)?;
         let nobody = Strength::default();
         let row = |(at, one): &(u32, &WatchedZone)| {
-            body(&one.zone, counted.by_zone.get(&ZoneHandle(*at)).unwrap_or(&nobody), as_of)
+            body(&one.zone, counted.by_zone.get(&ZoneHandle(*at)).unwrap_or(&nobody), as_of, &asker)
         };
         let zones: Vec<_> = wanted.iter().take(limit).map(row).collect();
         let next = zones.last().filter(|_| wanted.len() > limit).map(|last| last.zone.clone());
@@ -238,7 +238,8 @@ impl Counted {
     }
 }
 
-fn body(zone: &Zone, strength: &Strength, as_of: Timestamp) -> ZoneStrength {
+fn body(zone: &Zone, strength: &Strength, as_of: Timestamp, asker: &Asker) -> ZoneStrength {
+    let covert = (strength.covert() > 0 && asker.sees_all()).then_some(("covert", strength.covert()));
     let need = |minimum: &model::Minimum| Need {
         kinds: minimum.kinds.iter().map(|kind| kind.as_str()).collect(),
         at_least: minimum.at_least,
@@ -252,7 +253,7 @@ fn body(zone: &Zone, strength: &Strength, as_of: Timestamp) -> ZoneStrength {
         enough: strength.keeps(zone.needs(as_of)),
         minimum: zone.needs(as_of).map(need).collect(),
         units: by_kind(strength),
-        omitted: (strength.covert() > 0).then_some(("covert", strength.covert())).into_iter().collect(),
+        omitted: covert.into_iter().collect(),
     }
 }
 
