@@ -5,6 +5,7 @@ mod devices;
 mod ground;
 mod lent;
 mod logging_on;
+mod looks;
 mod standing;
 mod streams;
 mod webhooks;

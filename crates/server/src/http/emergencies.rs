@@ -145,6 +145,8 @@ async fn handle(service: &Service, asker: &Asker, number: &str, step: Step) -> R
         Step::Cleared { reason } => (EventKind::EmergencyCleared, "emergency.cleared", Some(reason.clone())),
     };
     service.handled(asker, word, number, reason.as_deref()).await?;
+    // The answer says where it is.
+    service.looked(asker, "look.emergencies", ringing.unit.iter().map(model::UnitName::as_str)).await?;
     let (now, by) = (live.now(), asker.principal.name.clone());
     let handled = service.engine.handle(Handling { number: number_of, by: by.clone(), at: now, step });
     let handled = handled.ok_or_else(unknown)?;

@@ -267,10 +267,6 @@ pub(crate) async fn read(
     let name = name_of(&unit)?;
     let explain = if params.parsed("explain")?.unwrap_or(false) { Explain::Name } else { Explain::Count };
     params.finish()?;
-    if service.engine.live().unit(&name, &asker.scope).is_none() {
-        return Err(unknown(&name));
-    }
-    service.looked(&asker, "look.unit", [name.as_str()].into_iter()).await?;
     answer(&service, &asker, name, explain).await
 }
 
@@ -381,15 +377,20 @@ pub(crate) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// A unit with its place. Whatever it answers, it is a look, and in the audit before it leaves.
 pub(crate) async fn answer(
     service: &Service,
     asker: &Asker,
     name: UnitName,
     explain: Explain,
 ) -> Result<Response, Problem> {
+    let live = service.engine.live();
+    if live.unit(&name, &asker.scope).is_none() {
+        return Err(unknown(&name));
+    }
+    service.looked(asker, "look.unit", [name.as_str()].into_iter()).await?;
     let wanted = name.clone();
     let found = service.stored(move |store| store.unit(&wanted)).await?;
-    let live = service.engine.live();
     let as_of = live.now();
     let maker = Maker::new(service, as_of, Datum::Wgs84);
     let mut feature = match explain {
