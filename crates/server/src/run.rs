@@ -140,7 +140,7 @@ impl Service {
         self.ready.load(Ordering::Acquire) && !self.engine.has_broken()
     }
 
-    /// Trouble of the server itself, as stable words.
+    /// Trouble of the server itself, as stable words. Everybody is told them: what concerns an organisation is not among them.
     pub(crate) fn alarms(&self) -> Vec<&'static str> {
         let journal = match self.engine.journal_status() {
             Some(Status::Low { .. }) => Some("journal_low"),
@@ -151,7 +151,6 @@ impl Service {
         let clock = (self.clock.behind_ms() > CLOCK_BEHIND_MS_MAX).then_some("clock_set_back");
         let engine = self.engine.has_broken().then_some("engine_stopped");
         let events = self.engine.watch().filter(|watch| watch.figures().has_failed).map(|_| "events_failed");
-        let webhooks = self.webhooks.are_failing().then_some("webhook_failing");
         let keys = self.provider.as_ref().filter(|provider| provider.is_stale()).map(|_| "token_keys");
         let certificate = self.tls.as_ref().filter(|tls| tls.is_stale()).map(|_| "certificate");
         let expiring = self.tls.as_ref().filter(|tls| tls.ends_soon(self.engine.live().now()));
@@ -159,7 +158,6 @@ impl Service {
             .into_iter()
             .chain(journal)
             .chain(events)
-            .chain(webhooks)
             .chain(clock)
             .chain(certificate)
             .chain(expiring.map(|_| "certificate_expiring"))

@@ -21,8 +21,8 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 pub use config::WebhookConfig;
-pub(crate) use delivery::Pace;
 use delivery::{Delivery, RealPace, on_events, target};
+pub(crate) use delivery::{Pace, word_of};
 pub(crate) use destination::Target;
 use destination::{Networks, TargetError};
 use post::Poster;

@@ -21,7 +21,7 @@ pub(crate) struct Collection {
     /// The instant at which all ages hold.
     pub(crate) as_of: String,
     /// Trouble of the server itself: `engine_stopped`, `journal_low`, `journal_full`, `journal_failed`, `clock_set_back`, `events_failed`,
-    /// `webhook_failing`, `certificate`, `certificate_expiring`, `token_keys`; empty when all is well.
+    /// `certificate`, `certificate_expiring`, `token_keys`; empty when all is well.
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     /// The datum of the coordinates, as declared in the question.

@@ -33,7 +33,7 @@ pub(crate) struct Stats {
     /// Emergencies that nobody cleared.
     pub(crate) emergencies: usize,
     /// Trouble of the server itself: `engine_stopped`, `journal_low`, `journal_full`, `journal_failed`, `clock_set_back`, `events_failed`,
-    /// `webhook_failing`, `certificate`, `certificate_expiring`, `token_keys`; empty when all is well.
+    /// `certificate`, `certificate_expiring`, `token_keys`, and here only `webhook_failing`; empty when all is well.
     #[schema(value_type = Vec<String>)]
     alarms: Vec<&'static str>,
     journal: JournalStats,
@@ -192,11 +192,19 @@ fn journal(service: &Service) -> JournalStats {
 /// Units, reports a second, ages, the journal.
 #[utoipa::path(get, path = "/v1/stats", responses((status = 200, body = Stats)))]
 pub(crate) async fn read(State(service): State<Arc<Service>>) -> Json<Stats> {
-    if let Some(stats) = service.rates.at_hand() {
-        return Json(stats);
+    let mut stats = match service.rates.at_hand() {
+        Some(stats) => stats,
+        None => {
+            let measurer = Arc::clone(&service);
+            let measured = tokio::task::spawn_blocking(move || measurer.rates.stats(&measurer)).await;
+            measured.expect("measuring ends without a panic")
+        }
+    };
+    // Told here only, where nobody of an organisation may ask: it is one organisation's, and no other's to know.
+    if service.webhooks.are_failing() {
+        stats.alarms.push("webhook_failing");
     }
-    let measured = tokio::task::spawn_blocking(move || service.rates.stats(&service)).await;
-    Json(measured.expect("measuring ends without a panic"))
+    Json(stats)
 }
 
 #[cfg(test)]

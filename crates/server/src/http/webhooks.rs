@@ -20,7 +20,7 @@ use super::precondition::if_match;
 use super::problem::Problem;
 use crate::access::Asker;
 use crate::run::Service;
-use crate::webhooks::Progress;
+use crate::webhooks::{Progress, word_of};
 
 /// A webhook as it is written.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -82,7 +82,7 @@ pub(crate) struct WebhookBody {
 pub(crate) struct TroubleBody {
     since: String,
     failures: u32,
-    /// What was wrong the last time.
+    /// What was wrong the last time: `unreachable`, `refused_by_receiver` or `not_allowed`; for callers of no organisation with the details.
     why: String,
 }
 
@@ -111,7 +111,7 @@ pub(crate) struct DeadBody {
     since: String,
     given_up: String,
     tries: u32,
-    /// What was wrong the last time.
+    /// What was wrong the last time: `unreachable`, `refused_by_receiver` or `not_allowed`; for callers of no organisation with the details.
     why: String,
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn list(State(service): State<Arc<Service>>, asker: Asker) -> R
     let all = service.stored(store::Store::webhooks).await?;
     let mut webhooks = Vec::new();
     for stored in all.into_iter().filter(|one| service.owns(&asker, one.webhook.organisation.as_ref())) {
-        webhooks.push(body(&service, stored).await?);
+        webhooks.push(body(&service, &asker, stored).await?);
     }
     Ok(Json(WebhookList { webhooks }))
 }
@@ -147,7 +147,7 @@ pub(crate) async fn read(
     Path(webhook): Path<String>,
 ) -> Result<Response, Problem> {
     let stored = find(&service, &asker, name_of(&webhook)?).await?;
-    answer(&service, stored).await
+    answer(&service, &asker, stored).await
 }
 
 /// Adds or changes a webhook. A new one is sent what happens from now on; a changed one goes on where it is. Events come in their order as a JSON
@@ -195,7 +195,7 @@ pub(crate) async fn write(
     service.stored(put).await?;
     service.level_webhooks().await?;
     let stored = find(&service, &asker, name).await?;
-    answer(&service, stored).await
+    answer(&service, &asker, stored).await
 }
 
 /// Removes a webhook with its dead-letter list.
@@ -244,7 +244,7 @@ pub(crate) async fn dead(
     let stored = find(&service, &asker, name_of(&webhook)?).await?;
     let (name, made) = (stored.webhook.name, stored.made);
     let dead = service.on_events(move |events| events.dead(&name, made)).await?;
-    Ok(Json(DeadList { dead: dead.into_iter().map(DeadBody::from).collect() }))
+    Ok(Json(DeadList { dead: dead.into_iter().map(|dead| DeadBody::of(dead, &asker)).collect() }))
 }
 
 /// Sends everything again from an event on, in order, whether it was delivered, given up or neither.
@@ -273,7 +273,7 @@ pub(crate) async fn replay(
     }
     service.replay_webhook(Arc::clone(&asker.principal), name.clone(), from - 1).await?;
     let stored = find(&service, &asker, name).await?;
-    answer(&service, stored).await
+    answer(&service, &asker, stored).await
 }
 
 /// What is written, if it can be used.
@@ -324,12 +324,12 @@ async fn find(service: &Service, asker: &Asker, name: WebhookName) -> Result<Sto
     found.ok_or_else(|| Problem::not_found(format!("there is no webhook `{name}`")))
 }
 
-async fn answer(service: &Service, stored: StoredWebhook) -> Result<Response, Problem> {
+async fn answer(service: &Service, asker: &Asker, stored: StoredWebhook) -> Result<Response, Problem> {
     let etag = format!("\"{}\"", stored.version);
-    Ok(([(header::ETAG, etag)], Json(body(service, stored).await?)).into_response())
+    Ok(([(header::ETAG, etag)], Json(body(service, asker, stored).await?)).into_response())
 }
 
-async fn body(service: &Service, stored: StoredWebhook) -> Result<WebhookBody, Problem> {
+async fn body(service: &Service, asker: &Asker, stored: StoredWebhook) -> Result<WebhookBody, Problem> {
     let progress = service.webhooks.progress(&stored);
     let (name, made) = (stored.webhook.name.clone(), stored.made);
     let noted = service.on_events(move |events| events.delivered(&name, made)).await?;
@@ -357,13 +357,18 @@ async fn body(service: &Service, stored: StoredWebhook) -> Result<WebhookBody, P
         failing: trouble.map(|trouble| TroubleBody {
             since: trouble.since.to_string(),
             failures: trouble.failures,
-            why: trouble.why,
+            why: told(asker, trouble.why),
         }),
     })
 }
 
-impl From<Dead> for DeadBody {
-    fn from(dead: Dead) -> Self {
+/// What went wrong, as far as `asker` may know.
+fn told(asker: &Asker, why: String) -> String {
+    if asker.is_of_the_whole() { why } else { word_of(&why).to_owned() }
+}
+
+impl DeadBody {
+    fn of(dead: Dead, asker: &Asker) -> Self {
         Self {
             from: dead.first,
             until: dead.last,
@@ -371,7 +376,7 @@ impl From<Dead> for DeadBody {
             since: dead.since.to_string(),
             given_up: dead.given_up.to_string(),
             tries: dead.tries,
-            why: dead.why,
+            why: told(asker, dead.why),
         }
     }
 }

@@ -78,6 +78,10 @@ struct Parcel {
     events: Vec<Arc<Noted>>,
 }
 
+const UNREACHABLE: &str = "unreachable";
+const REFUSED: &str = "refused_by_receiver";
+const NOT_ALLOWED: &str = "not_allowed";
+
 /// Why a POST did not deliver.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -91,6 +95,24 @@ enum Failure {
     /// Ours.
     #[error(transparent)]
     NotAudited(#[from] NotAudited),
+}
+
+impl Failure {
+    /// What went wrong, after one of the words that every owner may be told.
+    fn why(&self) -> String {
+        let word = match self {
+            Self::Post(PostError::NotAllowed { .. } | PostError::Target(_)) => NOT_ALLOWED,
+            Self::Status(_) | Self::Gone => REFUSED,
+            Self::Post(_) | Self::NotAudited(_) => UNREACHABLE,
+        };
+        format!("{word}: {self}")
+    }
+}
+
+/// What is told of a failure to those of one organisation: more would tell them what is in the network of the server.
+pub(crate) fn word_of(why: &str) -> &'static str {
+    let said = why.split(':').next().unwrap_or_default();
+    [NOT_ALLOWED, REFUSED].into_iter().find(|word| *word == said).unwrap_or(UNREACHABLE)
 }
 
 /// Who a webhook is in the audit, and whose units it sees.
@@ -257,7 +279,7 @@ impl Delivery {
                 }
                 Err(failure) => failure,
             };
-            self.progress.failed(self.now(), failure.to_string());
+            self.progress.failed(self.now(), failure.why());
             if matches!(failure, Failure::Gone) && self.disable().await {
                 return false;
             }
@@ -267,7 +289,7 @@ impl Delivery {
             };
             match next {
                 Next::GiveUp => {
-                    self.bury(parcel, begun, retry.tries, failure.to_string()).await;
+                    self.bury(parcel, begun, retry.tries, failure.why()).await;
                     return true;
                 }
                 Next::Wait(time) => {

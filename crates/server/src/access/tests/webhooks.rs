@@ -82,3 +82,32 @@ async fn another_organisations_webhook_answers_like_one_that_is_not_there() {
     assert!(listed.contains("east-hook") && listed.contains("west-hook") && !listed.contains(SECRET), "{listed}");
     scene.server.stop().await;
 }
+
+/// Whose receiver is down is nobody else's to know, and how it fails says what is in the network of the server.
+#[tokio::test]
+async fn a_webhook_that_fails_is_an_alarm_for_its_owner_only_and_in_one_word() {
+    let (scene, receiver) = (Scene::new().await, Receiver::new().await);
+    receiver.answer(|_| axum::http::StatusCode::IM_A_TEAPOT);
+    let ask = async |caller, method: &str, path: &str, body: String| {
+        scene.ask(request(method, path, scene.token(caller).as_deref(), body)).await
+    };
+    let chief = Caller::East(Role::Administrator);
+    let (status, _, answer) = ask(chief, "PUT", "/v1/webhooks/east-hook", body(&receiver.url, "org-east", true)).await;
+    assert_eq!(status, 200, "{answer}");
+    ask(chief, "POST", "/v1/webhooks/east-hook/replay", r#"{"from":1}"#.to_owned()).await;
+    let failing = async {
+        while !scene.server.service().webhooks.are_failing() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), failing).await.expect("it fails three times");
+    let own = ask(chief, "GET", "/v1/webhooks/east-hook", String::new()).await.2;
+    assert!(own.contains(r#""why":"refused_by_receiver""#), "{own}");
+    let whole = ask(Caller::Whole(Role::Administrator), "GET", "/v1/webhooks/east-hook", String::new()).await.2;
+    assert!(whole.contains("418"), "{whole}");
+    let stats = ask(Caller::Whole(Role::Administrator), "GET", "/v1/stats", String::new()).await.2;
+    assert!(stats.contains("webhook_failing"), "{stats}");
+    let units = ask(Caller::East(Role::Viewer), "GET", "/v1/units", String::new()).await.2;
+    assert!(!units.contains("webhook_failing"), "{units}");
+    scene.server.stop().await;
+}
