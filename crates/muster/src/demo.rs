@@ -87,7 +87,8 @@ impl Demo {
         let now = model::Clock::now(&server::SystemClock::default());
         let targets = targets.collect::<Result<Vec<_>, _>>()?;
         let plan = Plan { units, seed: self.seed, duration: self.duration, ..Plan::new(targets, now) };
-        let city = simulate::run_with(&plan, Arc::clone(&forces), async { drop(stop_signal().await) }, |_| {});
+        let stopped = stop_signal()?;
+        let city = simulate::run_with(&plan, Arc::clone(&forces), async { drop(stopped.await) }, |_| {});
         let ended = Notify::new();
         let until_it_ends = async {
             let tally = city.await?;

@@ -52,7 +52,17 @@ impl Serve {
         let config = self.config()?;
         // More threads than searches at once: sockets are read while every seat is taken.
         runtime(Some(config.contract.threads()))?.block_on(async {
-            let server = Server::start(&config).await?;
+            // From the beginning: whoever finds the server ready may stop it at once.
+            let mut stopped = std::pin::pin!(stop_signal()?);
+            let server = tokio::select! {
+                started = Server::start(&config) => started?,
+                done = &mut stopped => {
+                    done?;
+                    println!("stopped before it was ready: nothing was taken");
+                    // What is being read is only read; nobody needs to wait for its end.
+                    std::process::exit(0);
+                }
+            };
             let addresses = server.addresses();
             let scheme = if config.tls.is_on() { "https" } else { "http" };
             println!("map and HTTP   {scheme}://{}", addresses.http);
@@ -75,7 +85,7 @@ impl Serve {
                 println!("               POST /v1/tokens {{\"principal\": \"NAME\", \"role\": \"administrator\"}}");
             }
             println!("ready");
-            stop_signal().await?;
+            stopped.await?;
             println!("stopping: what is in the queue is applied and answered");
             server.stop().await;
             anyhow::Ok(())
@@ -111,11 +121,13 @@ pub(crate) fn runtime(threads: Option<usize>) -> anyhow::Result<tokio::runtime::
     builder.enable_all().build().context("the runtime does not start")
 }
 
-/// Ends with Ctrl-C or SIGTERM.
-pub(crate) async fn stop_signal() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = tokio::signal::ctrl_c() => Ok(done?),
-        _ = terminate.recv() => Ok(()),
-    }
+/// What is returned ends with Ctrl-C or SIGTERM, heard from the call on.
+pub(crate) fn stop_signal() -> anyhow::Result<impl Future<Output = anyhow::Result<()>>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+        }
+    })
 }

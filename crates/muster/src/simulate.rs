@@ -50,9 +50,13 @@ impl Simulate {
         say_left_out(&plan.left_out());
         let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {elapsed} {msg}")?);
         bar.enable_steady_tick(Duration::from_millis(200));
-        let tally = runtime(None)?.block_on(simulate::run(&plan, async { drop(stop_signal().await) }, |so_far| {
-            bar.set_message(format!("{} reports sent", so_far.reports()));
-        }))?;
+        let tally = runtime(None)?.block_on(async {
+            let stopped = stop_signal()?;
+            let run = simulate::run(&plan, async { drop(stopped.await) }, |so_far| {
+                bar.set_message(format!("{} reports sent", so_far.reports()));
+            });
+            anyhow::Ok(run.await?)
+        })?;
         bar.finish_and_clear();
         print_tally(&tally);
         Ok(())
