@@ -11,7 +11,7 @@ use model::{
     Binding, Clock, DeviceId, Flags, Heard, Position, PositionReport, Settle, Shape, TimeBasis, Timestamp, Unit,
     UnitKind, UnitName, What, Zone, ZoneName,
 };
-use muster_benches::{Fleet, Ground, Rounds, Spread};
+use muster_benches::{Fleet, Ground, Options, Rounds, Spread};
 use rustix::time::{ClockId, clock_gettime};
 use store::events::Events;
 use testkit::ManualClock;
@@ -31,32 +31,6 @@ const GROUNDS: [Ground; 6] = [
     Ground::Province(100_000),
     Ground::Crowded(100_000),
 ];
-
-struct Options {
-    units: usize,
-    rounds: usize,
-    /// Only grounds of so many zones, and none.
-    zones: Option<usize>,
-}
-
-impl Options {
-    fn read() -> Self {
-        let mut options = Self { units: 60_000, rounds: 5, zones: None };
-        let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
-        while let Some(word) = words.next() {
-            let value = words.next().and_then(|value| value.parse().ok());
-            let value: usize = value.unwrap_or_else(|| panic!("`{word}` needs a number"));
-            match word.as_str() {
-                "--units" => options.units = value,
-                "--rounds" => options.rounds = value,
-                "--zones" => options.zones = Some(value),
-                _ => panic!("`{word}` is not known; known are --units --rounds --zones"),
-            }
-        }
-        assert!(options.units > 0 && options.rounds > 0, "nothing is left to be measured");
-        options
-    }
-}
 
 /// An engine, and what it watches.
 struct Lane {
@@ -223,7 +197,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let options = Options::read();
+    let options = Options::read(60_000);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     runtime.block_on(measure(&options));
 }

@@ -26,4 +26,4 @@ pub use packed::Packed;
 pub use plane::{Best, K, Number, Plane, Scan};
 pub use point_tree::{Narrow, PointTree, Wide};
 pub use rounds::{Rounds, on_core, quantile, timed};
-pub use zones::Ground;
+pub use zones::{Ground, Options};

@@ -152,3 +152,38 @@ mod tests {
         }
     }
 }
+
+/// What a bench of zones is told on its command line.
+#[derive(Debug)]
+pub struct Options {
+    /// Units in the city.
+    pub units: usize,
+    /// Rounds that are interleaved.
+    pub rounds: usize,
+    /// Only grounds of so many zones; `None`: all.
+    pub zones: Option<usize>,
+}
+
+impl Options {
+    /// Reads `--units`, `--rounds` and `--zones`, each with a number.
+    ///
+    /// # Panics
+    /// When a word is not known or its number is missing: the message says which.
+    #[must_use]
+    pub fn read(units: usize) -> Self {
+        let mut options = Self { units, rounds: 5, zones: None };
+        let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
+        while let Some(word) = words.next() {
+            let value = words.next().and_then(|value| value.parse().ok());
+            let value: usize = value.unwrap_or_else(|| panic!("`{word}` needs a number"));
+            match word.as_str() {
+                "--units" => options.units = value,
+                "--rounds" => options.rounds = value,
+                "--zones" => options.zones = Some(value),
+                _ => panic!("`{word}` is not known; known are --units --rounds --zones"),
+            }
+        }
+        assert!(options.units > 0 && options.rounds > 0, "nothing is left to be measured");
+        options
+    }
+}

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use geodesy::Tile;
 use index::{Beyond, ZoneIndex};
 use model::{Position, ZoneHandle};
-use muster_benches::{Fleet, Ground, Rounds, Spread, on_core, timed};
+use muster_benches::{Fleet, Ground, Options, Rounds, Spread, on_core, timed};
 use peers::{Boxes, Cells, Finder, Scan};
 
 /// Reports of each unit in a round.
@@ -29,32 +29,6 @@ const GROUNDS: [Ground; 6] = [
     Ground::Crowded(100_000),
 ];
 
-#[derive(Debug)]
-struct Options {
-    units: usize,
-    rounds: usize,
-    zones: Option<usize>,
-}
-
-impl Options {
-    fn read() -> Self {
-        let mut options = Self { units: 10_000, rounds: 5, zones: None };
-        let mut words = std::env::args().skip(1).filter(|word| word != "--bench");
-        while let Some(word) = words.next() {
-            let value = words.next().and_then(|value| value.parse().ok());
-            let value: usize = value.unwrap_or_else(|| panic!("`{word}` needs a number"));
-            match word.as_str() {
-                "--units" => options.units = value,
-                "--rounds" => options.rounds = value,
-                "--zones" => options.zones = Some(value),
-                _ => panic!("`{word}` is not known; known are --units --rounds --zones"),
-            }
-        }
-        assert!(options.units > 0 && options.rounds > 0, "nothing is left to be measured");
-        options
-    }
-}
-
 /// All structures over the same zones.
 struct Stand {
     title: String,
@@ -71,7 +45,7 @@ fn main() {
     if std::env::args().any(|argument| argument == "--test") {
         return;
     }
-    let options = Options::read();
+    let options = Options::read(10_000);
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load average at the start: {}", load.trim());
     let (mut fleet, mut rounds) = (Fleet::new(42, options.units, Spread::Clustered), Rounds::default());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use engine::{
     Effect, Engine, OnJournalFailure, Options, Recovery, Retention, State, Storage, UnknownDevices, WatchedZone,
@@ -88,19 +88,17 @@ fn enrol(engine: &Engine, number: u32, kind: UnitKind) {
 }
 
 /// All events, once there are `count` of them.
-fn events(engine: &Engine, count: usize) -> Vec<Event> {
+async fn events(engine: &Engine, count: usize) -> Vec<Event> {
     let watch = engine.watch().expect("it watches");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let page = watch.after(0).expect("events are read");
-        assert_eq!(page.gap, None);
-        let events: Vec<_> = page.events.iter().map(|noted| noted.event.clone()).collect();
-        if events.len() >= count {
-            return events;
-        }
-        assert!(Instant::now() < deadline, "{count} events are expected, there are: {:#?}", told(&events));
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let mut last = watch.last();
+    // Numbers begin with 1 and have no gap.
+    let told_all = last.wait_for(|last| *last >= count as u64);
+    let is_told = tokio::time::timeout(Duration::from_secs(20), told_all).await.is_ok();
+    let page = watch.after(0).expect("events are read");
+    assert_eq!(page.gap, None);
+    let events: Vec<_> = page.events.iter().map(|noted| noted.event.clone()).collect();
+    assert!(is_told, "{count} events are expected, there are: {:#?}", told(&events));
+    events
 }
 
 fn told(events: &[Event]) -> Vec<String> {
@@ -131,7 +129,7 @@ async fn who_crosses_a_border_is_told_and_who_is_late_is_not() {
         let batch = vec![report(&engine, number, place, at(second))];
         engine.submit(batch).await.expect("it runs").await.expect("it is applied");
     }
-    let all = events(&engine, 3);
+    let all = events(&engine, 3).await;
     assert_eq!(
         told(&all),
         ["enter car-1 beat-1", "exit car-1 beat-1", "enter car-1 beat-2"],
@@ -143,7 +141,7 @@ async fn who_crosses_a_border_is_told_and_who_is_late_is_not() {
     others.retain(|one| one.zone.name.as_str() != "beat-2");
     others.push(zone("cordon", &[(22.80, 108.31), (22.80, 108.32), (22.81, 108.32), (22.81, 108.31)], 7));
     watch.set_zones(others).await.expect("it runs");
-    let all = events(&engine, 5);
+    let all = events(&engine, 5).await;
     assert_eq!(told(&all[3..]), ["exit car-1 beat-2", "enter car-1 cordon"]);
     // A volunteer becomes an officer: the next report counts, though nobody wanted to know where the volunteer goes.
     for (second, kind) in [(61, UnitKind::Community), (62, UnitKind::Community), (63, UnitKind::Foot)] {
@@ -154,10 +152,10 @@ async fn who_crosses_a_border_is_told_and_who_is_late_is_not() {
         let batch = vec![report(&engine, 2, west, at(second))];
         engine.submit(batch).await.expect("it runs").await.expect("it is applied");
     }
-    assert_eq!(told(&events(&engine, 6)[5..]), ["enter car-2 beat-1"]);
+    assert_eq!(told(&events(&engine, 6).await[5..]), ["enter car-2 beat-1"]);
     assert!(engine.retire(&name(1)));
     engine.submit(Vec::new()).await.expect("it runs").await.expect("it is applied");
-    assert_eq!(told(&events(&engine, 7)[6..]), ["exit car-1 cordon"]);
+    assert_eq!(told(&events(&engine, 7).await[6..]), ["exit car-1 cordon"]);
     engine.stop().await;
 }
 
@@ -175,18 +173,18 @@ async fn silence_stays_and_strength_are_told_when_they_begin_and_when_they_end()
         engine.submit(batch).await.expect("it runs").await.expect("it is applied");
     };
     here(0).await;
-    assert_eq!(told(&events(&engine, 1)), ["enter car-1 beat-1"]);
+    assert_eq!(told(&events(&engine, 1).await), ["enter car-1 beat-1"]);
     for second in [20, 40, 61] {
         clock.advance(Duration::from_secs(20 + u64::from(second == 61)));
         here(second).await;
     }
-    assert_eq!(told(&events(&engine, 3)[1..]), ["dwell car-1 beat-1", "overstay car-1 beat-1"]);
+    assert_eq!(told(&events(&engine, 3).await[1..]), ["dwell car-1 beat-1", "overstay car-1 beat-1"]);
     clock.advance(Duration::from_secs(1_000));
-    assert_eq!(told(&events(&engine, 5)[3..]), ["contact_lost car-1 -", "strength_below - beat-1"]);
+    assert_eq!(told(&events(&engine, 5).await[3..]), ["contact_lost car-1 -", "strength_below - beat-1"]);
     here(1_061).await;
     // Silent units are looked at once a second.
     clock.advance(Duration::from_secs(2));
-    let mut both = told(&events(&engine, 7)[5..]);
+    let mut both = told(&events(&engine, 7).await[5..]);
     both.sort();
     assert_eq!(both, ["contact_found car-1 -", "strength_restored - beat-1"]);
     let press = Press { device: device(1), pressed_at: None, received_at: at(1_061), is_delayed: false, place: None };
@@ -194,7 +192,7 @@ async fn silence_stays_and_strength_are_told_when_they_begin_and_when_they_end()
     engine.ring(press);
     let unknown = DeviceId::of("test", "nobody").expect("it is a name");
     engine.ring(Press { device: unknown, pressed_at: None, received_at: at(1_061), is_delayed: true, place: None });
-    let all = events(&engine, 9);
+    let all = events(&engine, 9).await;
     assert_eq!(told(&all[7..]), ["emergency_raised car-1 -", "emergency_raised - -"], "a repeated press is one");
     engine.stop().await;
 }
@@ -218,25 +216,29 @@ async fn a_silent_gateway_is_one_event_and_so_is_its_return_however_slowly_its_u
     clock.advance(Duration::from_secs(30));
     // Eighteen are behind it; two are not, of which one goes on.
     watch.gateway_lost("north", (1..=18).map(unit).collect());
-    assert_eq!(told(&events(&engine, 1)), ["gateway_lost - -"]);
+    assert_eq!(told(&events(&engine, 1).await), ["gateway_lost - -"]);
     // One of them is heard on another way for a while.
     heard(18..=19, 35, 60).await;
     clock.advance(Duration::from_secs(55));
-    assert_eq!(told(&events(&engine, 2)[1..]), ["contact_lost car-20 -"], "of those behind it nothing is told");
+    assert_eq!(told(&events(&engine, 2).await[1..]), ["contact_lost car-20 -"], "of those behind it nothing is told");
     heard(19..=19, 65, 115).await;
     clock.advance(Duration::from_secs(30));
     assert_eq!(
-        told(&events(&engine, 3)[2..]),
+        told(&events(&engine, 3).await[2..]),
         ["contact_lost car-18 -"],
         "who was heard on another way is lost by itself"
     );
     watch.gateway_found("north");
-    assert_eq!(told(&events(&engine, 4)[3..]), ["gateway_found - -"]);
+    assert_eq!(told(&events(&engine, 4).await[3..]), ["gateway_found - -"]);
     // The others have their time to speak again, and all but one use it.
     heard(1..=16, 120, 150).await;
     heard(19..=19, 120, 150).await;
     clock.advance(Duration::from_secs(55));
-    assert_eq!(told(&events(&engine, 5)[4..]), ["contact_lost car-17 -"], "who does not come back with it is lost");
+    assert_eq!(
+        told(&events(&engine, 5).await[4..]),
+        ["contact_lost car-17 -"],
+        "who does not come back with it is lost"
+    );
     engine.stop().await;
 }
 
@@ -269,16 +271,16 @@ async fn who_was_out_of_contact_before_a_restart_is_found_when_it_is_heard_and_n
     heard(&engine, 1, 0, 30).await;
     heard(&engine, 2, 0, 60).await;
     clock.advance(Duration::from_secs(85));
-    assert_eq!(told(&events(&engine, 1)), ["contact_lost car-1 -"]);
+    assert_eq!(told(&events(&engine, 1).await), ["contact_lost car-1 -"]);
     engine.stop().await;
     let engine = open();
     engine.watch().expect("it watches").set_zones(Vec::new()).await.expect("it runs");
     // What the other one is told of has been looked at after what the first would have been.
     clock.advance(Duration::from_secs(60));
-    assert_eq!(told(&events(&engine, 2)[1..]), ["contact_lost car-2 -"]);
+    assert_eq!(told(&events(&engine, 2).await[1..]), ["contact_lost car-2 -"]);
     heard(&engine, 1, 145, 145).await;
     clock.advance(Duration::from_secs(2));
-    assert_eq!(told(&events(&engine, 3)[2..]), ["contact_found car-1 -"]);
+    assert_eq!(told(&events(&engine, 3).await[2..]), ["contact_found car-1 -"]);
     engine.stop().await;
 }
 
@@ -415,7 +417,7 @@ async fn a_state_is_told_once_and_a_restart_goes_on_from_it() {
     for (name, state) in [("7", "near"), ("7", "near"), ("71", "near"), ("7", "apart")] {
         note(&watch, name, Some(state));
     }
-    assert_eq!(events(&engine, 3).len(), 3, "7 near, 71 near, 7 apart");
+    assert_eq!(events(&engine, 3).await.len(), 3, "7 near, 71 near, 7 apart");
     engine.stop().await;
     drop((engine, watch));
     let engine = open();
@@ -427,7 +429,7 @@ async fn a_state_is_told_once_and_a_restart_goes_on_from_it() {
     note(&watch, "7", Some("apart"));
     note(&watch, "71", None);
     note(&watch, "7", Some("near"));
-    let all = events(&engine, 4);
+    let all = events(&engine, 4).await;
     assert_eq!((all.len(), all[3].detail[0].1.as_str()), (4, "near"));
     assert_eq!(watch.states(EventKind::Standing).expect("it is read"), known(&[("7", "near")]));
     engine.stop().await;
@@ -456,12 +458,12 @@ async fn a_press_that_the_journal_lost_does_not_silence_the_next_one() {
     // The journal as it was before the press.
     let before = disk.crash(1);
     engine.ring(press(1));
-    assert_eq!(told(&events(&engine, 1)), ["emergency_raised - -"]);
+    assert_eq!(told(&events(&engine, 1).await), ["emergency_raised - -"]);
     engine.stop().await;
     let again = stored(&before, folder.path(), &clock);
     again.watch().expect("it watches").set_zones(beats()).await.expect("it runs");
     again.ring(press(2));
-    let all = events(&again, 3);
+    let all = events(&again, 3).await;
     assert_eq!(
         told(&all[1..]),
         ["emergency_cleared - -", "emergency_raised - -"],
@@ -482,10 +484,10 @@ async fn a_zone_that_goes_lacks_nobody_any_more() {
     beat.zone = Arc::new(Zone { minimum, ..(*beat.zone).clone() });
     watch.set_zones(vec![beat.clone()]).await.expect("it runs");
     clock.advance(Duration::from_secs(21));
-    assert_eq!(told(&events(&engine, 1)), ["strength_below - beat-1"]);
+    assert_eq!(told(&events(&engine, 1).await), ["strength_below - beat-1"]);
     watch.set_zones(Vec::new()).await.expect("it runs");
     watch.set_zones(vec![beat]).await.expect("it runs");
-    let all = told(&events(&engine, 3));
+    let all = told(&events(&engine, 3).await);
     assert_eq!(all[1..], ["strength_restored - beat-1", "strength_below - beat-1"]);
     engine.stop().await;
 }
@@ -500,7 +502,7 @@ async fn a_unit_that_was_taken_off_leaves_its_zones_after_a_start_too() {
     enrol(&engine, 1, UnitKind::Car);
     let place = place(22.805, 108.305);
     engine.submit(vec![report(&engine, 1, place, at(0))]).await.expect("it runs").await.expect("it is stored");
-    assert_eq!(told(&events(&engine, 1)), ["enter car-1 beat-1"]);
+    assert_eq!(told(&events(&engine, 1).await), ["enter car-1 beat-1"]);
     // The events as they are now; the journal goes on.
     let left = tempfile::tempdir().expect("a folder");
     for file in ["events.db", "events.db-wal"] {
@@ -512,6 +514,6 @@ async fn a_unit_that_was_taken_off_leaves_its_zones_after_a_start_too() {
     engine.stop().await;
     let again = stored(&disk, left.path(), &clock);
     again.watch().expect("it watches").set_zones(beats()).await.expect("it runs");
-    assert_eq!(told(&events(&again, 2)[1..]), ["exit car-1 beat-1"]);
+    assert_eq!(told(&events(&again, 2).await[1..]), ["exit car-1 beat-1"]);
     again.stop().await;
 }
