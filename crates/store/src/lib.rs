@@ -50,4 +50,4 @@ pub use standing::StandingRecord;
 pub use tokens::{BOOTSTRAP, Bearer, RESERVED, TokenRecord, WEBHOOK_PREFIX};
 pub use units::{Imported, UnitChange};
 pub use webhooks::StoredWebhook;
-pub use zones::{ZoneChange, ZoneVersion};
+pub use zones::ZoneVersion;

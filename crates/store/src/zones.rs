@@ -4,7 +4,6 @@ mod checks;
 mod rows;
 pub(crate) mod written;
 
-use model::limits::PAGE_FEATURES_MAX;
 use model::{Shape, Span, Timestamp, Zone, ZoneName};
 use ring::digest::{SHA256, digest};
 use rusqlite::{Connection, OptionalExtension as _, params};
@@ -13,7 +12,7 @@ use crate::audit::hex;
 use crate::change::{Change, members};
 use crate::exchange::ZoneRow;
 use crate::spans::{OPEN, until_ms};
-use crate::sqlite::{counter, raise, signed, unsigned};
+use crate::sqlite::{counter, raise, signed};
 use crate::{By, IfMatch, Imported, Refusal, Store, StoreError};
 
 const WHAT: &str = "zone";
@@ -27,15 +26,6 @@ pub struct ZoneVersion {
     pub zone: Zone,
     /// When it is in force.
     pub effective: Span,
-}
-
-/// That something changed about a zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ZoneChange {
-    /// The number of the change.
-    pub version: u64,
-    /// Which zone. Ask [`Store::zone`] how it is now.
-    pub name: ZoneName,
 }
 
 impl Store {
@@ -82,23 +72,6 @@ impl Store {
             let sql = format!("{} WHERE name = ?1 AND until_ms > ?2 ORDER BY from_ms LIMIT 1", rows::SELECT);
             let mut statement = connection.prepare_cached(&sql)?;
             Ok(statement.query_row(params![name.as_str(), now.unix_ms()], rows::version_in).optional()?)
-        })
-    }
-
-    /// Zones that changed after `version`, in the order of the changes; at most `limit`, and at most [`PAGE_FEATURES_MAX`]. Ask
-    /// again from the last until none comes. A zone that changed again is named by its newest change.
-    ///
-    /// # Errors
-    /// [`StoreError`], ours or the disk's.
-    pub fn zones_changed_since(&self, version: u64, limit: usize) -> Result<Vec<ZoneChange>, StoreError> {
-        let limit = signed(limit.min(PAGE_FEATURES_MAX) as u64);
-        self.read(|connection| {
-            let sql = "SELECT version, name FROM zones WHERE version > ?1 ORDER BY version LIMIT ?2";
-            let mut statement = connection.prepare_cached(sql)?;
-            let found = statement.query_map(params![signed(version), limit], |row| {
-                Ok(ZoneChange { version: unsigned(row.get(0)?), name: rows::name_in(row, 1)? })
-            })?;
-            Ok(found.collect::<Result<_, _>>()?)
         })
     }
 
